@@ -1,0 +1,39 @@
+_base_ = './coco_detection.py'
+data_root = 'data/coco/'
+img_norm_cfg = dict(mean=[103.530, 116.280, 123.675], std=[1.0, 1.0, 1.0], to_rgb=False)  # caffe's: BGR, no scaling
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadProposals', num_max_proposals=2000),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='Resize', img_scale=(1333, 800), keep_ratio=True),
+    dict(type='RandomFlip', flip_ratio=0.5),
+    dict(type='Normalize', **img_norm_cfg),
+    dict(type='Pad', size_divisor=32),
+    dict(type='DefaultFormatBundle'),
+    dict(type='Collect', keys=['img', 'proposals', 'gt_bboxes', 'gt_labels']),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadProposals', num_max_proposals=None),
+    dict(
+        type='MultiScaleFlipAug',
+        img_scale=(1333, 800),
+        flip=False,
+        transforms=[
+            dict(type='Resize', keep_ratio=True),
+            dict(type='RandomFlip'),
+            dict(type='Normalize', **img_norm_cfg),
+            dict(type='Pad', size_divisor=32),
+            dict(type='ImageToTensor', keys=['img']),
+            dict(type='ToTensor', keys=['proposals']),
+            dict(type='ToDataContainer', fields=[dict(key='proposals', stack=False)]),
+            dict(type='Collect', keys=['img', 'proposals']),
+        ],
+    ),
+]
+# the proposals are what tools/test.py --out writes for a trained RPN
+data = dict(
+    train=dict(proposal_file=data_root + 'proposals/rpn_r50_fpn_1x_train2017.pkl', pipeline=train_pipeline),
+    val=dict(proposal_file=data_root + 'proposals/rpn_r50_fpn_1x_val2017.pkl', pipeline=test_pipeline),
+    test=dict(proposal_file=data_root + 'proposals/rpn_r50_fpn_1x_val2017.pkl', pipeline=test_pipeline),
+)

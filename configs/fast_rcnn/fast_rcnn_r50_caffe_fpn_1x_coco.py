@@ -1,0 +1,13 @@
+_base_ = [
+    '../_base_/models/fast_rcnn_r50_fpn.py',
+    '../_base_/datasets/coco_detection_proposals_caffe.py',
+    '../_base_/schedules/schedule_1x.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    backbone=dict(
+        norm_cfg=dict(requires_grad=False),
+        style='caffe',
+        init_cfg=dict(type='Pretrained', checkpoint='open-mmlab://detectron2/resnet50_caffe'),
+    )
+)

@@ -1,0 +1,118 @@
+"""What the old import paths mean: by strings, resolved when a name is asked for."""
+
+from __future__ import annotations
+
+_OURS = 'mmdet_clone.'
+_REGISTRY, _STAND_INS = _OURS + 'registry', _OURS + 'aliases.stand_ins'
+_ENGINE = tuple(_OURS + m for m in ('engine', 'engine.hooks', 'engine.checkpoint', 'engine.dist', 'engine.build'))
+_MMENGINE = tuple('mmengine.' + m for m in ('model', 'dist', 'runner', 'hooks', 'optim', 'logging', 'utils'))
+_UTILS = tuple('mmengine.' + m for m in ('utils', 'config', 'logging', 'utils.dl_utils', 'fileio'))
+_BOXES = tuple(_OURS + m for m in ('boxes', 'boxes.builder', 'boxes.merge', 'boxes.postprocess', 'ops'))
+
+# Old module -> the modules asked for its names, in order. A submodule that is not listed goes by its longest prefix.
+SOURCES: dict[str, tuple[str, ...]] = {
+    'mmdet': ('mmdet_clone',),
+    'mmdet.apis': (_OURS + 'apis',),
+    'mmdet.core': (
+        _REGISTRY,
+        _STAND_INS,
+        _OURS + 'core',
+        *_BOXES,
+        _OURS + 'structures',
+        _OURS + 'evaluation',
+        *_ENGINE,
+        _OURS + 'visualization',
+    ),
+    'mmdet.datasets': (_REGISTRY, _OURS + 'datasets', _OURS + 'datasets.pipelines', _OURS + 'datasets.loader'),
+    'mmdet.models': (
+        _REGISTRY,
+        _STAND_INS,
+        _OURS + 'models',
+        _OURS + 'models.builder',
+        _OURS + 'models.losses',
+        _OURS + 'models.layers',
+        _OURS + 'ops',
+        'mmcv.cnn',
+    ),
+    'mmdet.utils': (_STAND_INS, _OURS + 'config', _OURS + 'apis', *_ENGINE, *_UTILS),
+    'mmcv': (_STAND_INS, *_UTILS, 'mmcv.image', 'mmcv.visualization', 'mmengine.model'),
+    'mmcv.cnn': (_STAND_INS, 'mmengine.model', 'mmengine.registry'),
+    'mmcv.engine': (_OURS + 'apis', *_ENGINE, 'mmengine.dist'),
+    'mmcv.fileio': ('mmengine.fileio',),
+    'mmcv.ops': (_OURS + 'ops',),
+    'mmcv.parallel': (_STAND_INS, 'mmengine.model'),
+    'mmcv.runner': (_REGISTRY, _STAND_INS, *_ENGINE, *_MMENGINE),
+    'mmcv.utils': (_STAND_INS, _REGISTRY, *_UTILS, 'mmengine.utils.dl_utils.parrots_wrapper', 'mmengine.dist'),
+}
+
+# Modules of MMDetection 2.x itself: ours stand for them even where a checkout of MMDetection is on the path.
+_STOCK = {
+    'core': 'anchor anchor.builder bbox bbox.assigners bbox.builder bbox.coder bbox.demodata bbox.iou_calculators '
+    'bbox.match_costs bbox.samplers bbox.transforms data_structures evaluation evaluation.eval_hooks export hook mask '
+    'mask.structures mask.utils optimizers post_processing utils utils.dist_utils utils.misc visualization',
+    'datasets': 'api_wrappers builder coco custom dataset_wrappers pipelines pipelines.compose pipelines.formating '
+    'pipelines.formatting pipelines.loading pipelines.test_time_aug pipelines.transforms samplers utils voc',
+    'models': 'backbones builder dense_heads detectors losses losses.utils necks plugins roi_heads '
+    'roi_heads.bbox_heads roi_heads.mask_heads roi_heads.roi_extractors roi_heads.shared_heads seg_heads utils',
+    'utils': 'collect_env logger misc',
+}
+STOCK = {f'mmdet.{package}.{module}' for package, modules in _STOCK.items() for module in modules.split()}
+
+# mmcv 1.x kept one registry for each kind of layer; mmengine keeps them all in MODELS, where mmcv 2.x looks
+_LAYER_REGISTRIES = (
+    'ACTIVATION_LAYERS ATTENTION CONV_LAYERS DROPOUT_LAYERS FEEDFORWARD_NETWORK NORM_LAYERS PADDING_LAYERS '
+    'PLUGIN_LAYERS POSITIONAL_ENCODING TRANSFORMER_LAYER TRANSFORMER_LAYER_SEQUENCE UPSAMPLE_LAYERS'
+)
+
+# Old module prefix -> name -> 'module:attribute', where the sources above have the thing under another name or lack it
+RENAMED: dict[str, dict[str, str]] = {
+    'mmdet': {
+        '__version__': _STAND_INS + ':MMDET_VERSION',
+        'TRANSFORMER': _REGISTRY + ':MODELS',
+        'POSITIONAL_ENCODING': 'mmengine.registry:MODELS',
+        'LINEAR_LAYERS': _REGISTRY + ':MODELS',
+        'collect_env': 'mmengine.utils.dl_utils:collect_env',
+    },
+    'mmcv.cnn': {
+        'MODELS': _REGISTRY + ':MODELS',
+        **dict.fromkeys(_LAYER_REGISTRIES.split(), 'mmengine.registry:MODELS'),
+    },
+    'mmcv.ops': {'SyncBatchNorm': 'torch.nn:SyncBatchNorm'},
+    'mmcv.parallel': {
+        'collate': _OURS + 'datasets.loader:collate',
+        'is_module_wrapper': 'mmengine.model:is_model_wrapper',
+        'MODULE_WRAPPERS': 'mmengine.registry:MODEL_WRAPPERS',
+    },
+    'mmcv.runner': {
+        'Hook': _OURS + 'engine.hooks:Hook',
+        'get_dist_info': 'mmengine.dist:get_dist_info',
+        'master_only': 'mmengine.dist:master_only',
+        'allreduce_params': 'mmengine.dist:all_reduce_params',
+        'DefaultOptimizerConstructor': 'mmengine.optim:DefaultOptimWrapperConstructor',
+        '_load_checkpoint': 'mmengine.runner.checkpoint:_load_checkpoint',
+        '_load_checkpoint_with_prefix': 'mmengine.runner.checkpoint:_load_checkpoint_with_prefix',
+    },
+    'mmcv.utils': {
+        'TORCH_VERSION': 'mmengine.utils.dl_utils:TORCH_VERSION',
+        'import_modules_from_strings': 'mmengine.utils:import_modules_from_strings',
+    },
+}
+
+
+def parents(name: str) -> list[str]:
+    """``'a.b.c'`` -> ``['a.b.c', 'a.b', 'a']``."""
+    parts = name.split('.')
+    return ['.'.join(parts[:n]) for n in range(len(parts), 0, -1)]
+
+
+def sources_of(module: str) -> tuple[str, ...]:
+    """The modules that are asked for the names of the old ``module``; empty if nothing stands for it."""
+    prefix = next((p for p in parents(module) if p in SOURCES), '')
+    if prefix in ('mmdet', 'mmcv') and module != prefix:  # mmcv.video, mmdet.nothing: not for us to serve
+        return ()
+    return SOURCES.get(prefix, ())
+
+
+def renamed(module: str, name: str) -> str | None:
+    """``'module:attribute'`` of what the old ``module`` called ``name``, if it is listed by name."""
+    return next((RENAMED[p][name] for p in parents(module) if name in RENAMED.get(p, ())), None)

@@ -1,0 +1,7 @@
+"""Which ground truth each prior answers for."""
+
+from mmdet_clone.boxes.assigners.assign_result import AssignResult
+from mmdet_clone.boxes.assigners.base import BaseAssigner
+from mmdet_clone.boxes.assigners.max_iou import MaxIoUAssigner
+
+__all__ = ['AssignResult', 'BaseAssigner', 'MaxIoUAssigner']

@@ -1,0 +1,211 @@
+"""From samples to batches, reproducibly.
+
+A batch sampler hands out keys (epoch, index, repeat). Before a sample is made, python's, numpy's and torch's random
+states are set from (seed, key), so that augmentation depends on neither the number of workers nor of processes, nor on
+where a resumed run starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
+
+from .pipelines.formatting import STACKED
+
+
+class SampleKey(NamedTuple):
+    """Which draw of which image: the ``repeat``-th time (from 0) that ``index`` comes up in ``epoch``."""
+
+    epoch: int
+    index: int
+    repeat: int = 0
+
+
+class KeyedBatchSampler(Sampler[list]):
+    """Batches of ``SampleKey`` from a sampler of indices or of batches.
+
+    Args:
+        sampler: yields indices; or, with ``batch_size=None``, has ``numbered()``: endless batches of (pass, index).
+        batch_size: images in a batch.
+        drop_last: leave out a last batch that is not full.
+    """
+
+    def __init__(self, sampler: Sampler | Iterable, batch_size: int | None, drop_last: bool = False) -> None:
+        self.sampler = sampler
+        self.batch_size = batch_size if batch_size is not None else sampler.batch_size
+        self.drop_last = drop_last
+        self.endless = batch_size is None
+        self.epoch = 0
+        self._skipped = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called before each epoch: it settles the order of the images and their augmentation."""
+        self.epoch = epoch
+        if hasattr(self.sampler, 'set_epoch'):
+            self.sampler.set_epoch(epoch)
+
+    def skip(self, num_batches: int) -> None:
+        """Start the next iteration ``num_batches`` batches late, without making their samples."""
+        self._skipped = num_batches
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        skipped, self._skipped = self._skipped, 0
+        for number, batch in enumerate(self._numbered()):
+            if number >= skipped:
+                yield batch
+
+    def _numbered(self) -> Iterator[list[SampleKey]]:
+        drawn: Counter = Counter()
+        for batch in self.sampler.numbered() if self.endless else self._finite():
+            keys = []
+            for epoch, index in batch:
+                keys.append(SampleKey(epoch, index, drawn[index] if not self.endless else 0))
+                drawn[index] += 1
+            yield keys
+
+    def _finite(self) -> Iterator[list[tuple[int, int]]]:
+        batch: list[tuple[int, int]] = []
+        for index in self.sampler:
+            batch.append((self.epoch, int(index)))
+            if len(batch) == self.batch_size:
+                yield batch
+                batch = []
+        if batch and not self.drop_last:
+            yield batch
+
+    def __len__(self) -> int:
+        if self.endless:
+            return len(self.sampler)
+        full, rest = divmod(len(self.sampler), self.batch_size)
+        return full + (rest > 0 and not self.drop_last)
+
+
+class SeededSamples(Dataset):
+    """A data set indexed by ``SampleKey``: random states are set before each sample.
+
+    In the main process the states are put back afterwards, so that training draws the same numbers with and without
+    workers.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int) -> None:
+        self.dataset = dataset
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: SampleKey) -> Any:
+        keep = _kept_random_state() if get_worker_info() is None else contextlib.nullcontext()
+        with keep:
+            set_sample_seed(self.seed, key)
+            return self.dataset[key.index]
+
+
+def set_sample_seed(seed: int, key: SampleKey) -> None:
+    """Set the random states of python, numpy and torch (CPU) for one sample."""
+    words = np.random.SeedSequence([seed, key.epoch, key.index, key.repeat]).generate_state(3)
+    random.seed(int(words[0]))
+    np.random.seed(int(words[1]))
+    torch.default_generator.manual_seed(int(words[2]))
+
+
+@contextlib.contextmanager
+def _kept_random_state() -> Iterator[None]:
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+class DetectionLoader(DataLoader):
+    """A ``DataLoader`` over ``SampleKey`` batches; ``dataset`` is the user's own.
+
+    Args:
+        dataset: yields the dicts that a pipeline makes.
+        batch_sampler: a ``KeyedBatchSampler``.
+        seed: the run's seed, the same on all ranks.
+        loader_args: further arguments of ``DataLoader``.
+    """
+
+    def __init__(self, dataset: Dataset, batch_sampler: KeyedBatchSampler, seed: int, loader_args: dict) -> None:
+        self._making_iterator = False
+        arguments = {'collate_fn': collate, **loader_args}
+        # an own generator: iterating must not draw from the global one
+        generator = torch.Generator().manual_seed(seed)
+        super().__init__(SeededSamples(dataset, seed), batch_sampler=batch_sampler, generator=generator, **arguments)
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data set that was given; while torch makes an iterator, the one that seeds each sample."""
+        return self._samples if self._making_iterator else self._samples.dataset
+
+    @dataset.setter
+    def dataset(self, samples: SeededSamples) -> None:
+        self._samples = samples
+
+    def _get_iterator(self) -> Any:
+        self._making_iterator = True
+        try:
+            return super()._get_iterator()
+        finally:
+            self._making_iterator = False
+
+    def set_epoch(self, epoch: int) -> None:
+        self.batch_sampler.set_epoch(epoch)
+
+
+# ---------------------------------------------------------------------- collating
+
+
+def collate(samples: Sequence[Any]) -> Any:
+    """One batch from the dicts that ``Collect`` makes.
+
+    Images and semantic maps (and the keys a sample names in ``stack_fields``) are padded at the bottom and right to the
+    largest and stacked; every other key becomes a list over images. Samples of test-time augmentation, whose keys hold
+    lists over augmentations, become lists over augmentations of such batches.
+    """
+    first = samples[0]
+    if not isinstance(first, dict):
+        return default_collate(list(samples))
+    pads = dict(STACKED)
+    for sample in samples:
+        pads.update(sample.get('stack_fields', {}))
+    keys = [key for key in first if key != 'stack_fields']
+    if isinstance(first.get('img_metas', first.get('img')), list | tuple):
+        return {key: _per_augmentation(key, [sample[key] for sample in samples], pads) for key in keys}
+    return {key: _join([sample[key] for sample in samples], pads.get(key)) for key in keys}
+
+
+def _per_augmentation(key: str, values: list, pads: dict[str, float]) -> list:
+    if not all(isinstance(value, list | tuple) for value in values):
+        return _join(values, pads.get(key))
+    return [_join(list(of_one), pads.get(key)) for of_one in zip(*values, strict=True)]
+
+
+def _join(values: list, pad: float | None) -> Any:
+    if pad is None or not all(isinstance(value, torch.Tensor) for value in values):
+        return values
+    return stack_padded(values, pad)
+
+
+def stack_padded(tensors: Sequence[torch.Tensor], pad: float = 0) -> torch.Tensor:
+    """(N, C, H, W) from (C, h, w) tensors, filled with ``pad`` below and to the right; likewise without C."""
+    if all(tensor.shape == tensors[0].shape for tensor in tensors):
+        return torch.stack(list(tensors))
+    if any(tensor.shape[:-2] != tensors[0].shape[:-2] for tensor in tensors):
+        raise ValueError(f'cannot stack images of the shapes {[tuple(tensor.shape) for tensor in tensors]}')
+    height, width = (max(tensor.shape[axis] for tensor in tensors) for axis in (-2, -1))
+    batch = tensors[0].new_full((len(tensors), *tensors[0].shape[:-2], height, width), pad)
+    for row, tensor in zip(batch, tensors, strict=True):
+        row[..., : tensor.shape[-2], : tensor.shape[-1]] = tensor
+    return batch

@@ -1,0 +1,50 @@
+"""Functions on tensors, nothing learned: box arithmetic, non-maximum suppression, RoI pooling, mask pasting."""
+
+from mmdet_clone.ops.boxes import (
+    bbox2distance,
+    bbox2roi,
+    bbox_cxcywh_to_xyxy,
+    bbox_flip,
+    bbox_mapping,
+    bbox_mapping_back,
+    bbox_overlaps,
+    bbox_rescale,
+    bbox_xyxy_to_cxcywh,
+    clip_boxes,
+    distance2bbox,
+    find_inside_bboxes,
+    roi2bbox,
+)
+from mmdet_clone.ops.focal import sigmoid_focal_loss
+from mmdet_clone.ops.levels import flatten_levels
+from mmdet_clone.ops.masks import paste_masks
+from mmdet_clone.ops.nms import batched_nms, fast_nms, multiclass_nms, nms, soft_nms
+from mmdet_clone.ops.precision import upcast
+from mmdet_clone.ops.roi import RoIAlign, RoIPool
+
+__all__ = [
+    'RoIAlign',
+    'RoIPool',
+    'batched_nms',
+    'bbox2distance',
+    'bbox2roi',
+    'bbox_cxcywh_to_xyxy',
+    'bbox_flip',
+    'bbox_mapping',
+    'bbox_mapping_back',
+    'bbox_overlaps',
+    'bbox_rescale',
+    'bbox_xyxy_to_cxcywh',
+    'clip_boxes',
+    'distance2bbox',
+    'fast_nms',
+    'find_inside_bboxes',
+    'flatten_levels',
+    'multiclass_nms',
+    'nms',
+    'paste_masks',
+    'roi2bbox',
+    'sigmoid_focal_loss',
+    'soft_nms',
+    'upcast',
+]

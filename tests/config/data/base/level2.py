@@ -1,0 +1,1 @@
+model = dict(type='RPN', backbone=dict(type='ResNet', depth=50))
