@@ -73,7 +73,7 @@ def test_prefixes_of_other_libraries_resolve_to_our_names(parts):
 
 def test_names_of_the_parent_registry_are_found():
 
-    assert registry.HOOKS.get('IterTimerHook') is mmengine.hooks.IterTimerHook
+    assert registry.HOOKS.get('ParamSchedulerHook') is mmengine.hooks.ParamSchedulerHook
     assert registry.OPTIMIZERS.get('SGD') is mmengine.registry.OPTIMIZERS.get('SGD')
 
 

@@ -12,6 +12,6 @@ mmengine's, once the layer here is on; ``custom_imports`` turns it on. Three rul
   Without ``custom_imports`` it is never on.
 """
 
-from mmdet_clone.aliases.finder import AliasModule, aliases, stands_for_nothing, turn_off
+from mmdet_clone.aliases.finder import AliasModule, aliases, turn_off
 
-__all__ = ['AliasModule', 'aliases', 'stands_for_nothing', 'turn_off']
+__all__ = ['AliasModule', 'aliases', 'turn_off']

@@ -36,22 +36,20 @@ class _AliasFinder(MetaPathFinder, Loader):
     """First on ``sys.meta_path`` while the layer is on."""
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> Any:
-        if name.partition('.')[0] not in ('mmdet', 'mmcv') or name == 'mmcv' or not self._serves(name, path):
+        if name.partition('.')[0] not in ('mmdet', 'mmcv') or not self._serves(name, path):
             return None
         spec = ModuleSpec(name, self, is_package=True)
         spec.submodule_search_locations = _folders(name)
         return spec
 
     def _serves(self, name: str, path: Sequence[str] | None) -> bool:
-        if not sources_of(name) and not _same_path(name):
+        if name == 'mmcv' or not (name in SOURCES or name in STOCK or _same_path(name)):
             return False
         if name == 'mmdet' or name.startswith('mmcv.ops'):
             return True
         if name.startswith('mmcv.'):
             return not path or PathFinder.find_spec(name, path) is None
-        if not isinstance(sys.modules.get('mmdet'), AliasModule):  # a real MMDetection was imported before us
-            return False
-        return name in SOURCES or name in STOCK or bool(_same_path(name)) or PathFinder.find_spec(name, path) is None
+        return isinstance(sys.modules.get('mmdet'), AliasModule)  # not where a real MMDetection was imported before
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return AliasModule(spec.name, f'The names of {spec.name}, served by mmdet_clone.')
@@ -91,11 +89,6 @@ def turn_off() -> None:
             parent, _, child = name.rpartition('.')
             if parent in sys.modules:
                 vars(sys.modules[parent]).pop(child, None)
-
-
-def stands_for_nothing(name: str) -> bool:
-    """Whether the imported module ``name`` is an empty stand-in: no file of ours or of the user's is behind it."""
-    return isinstance(sys.modules.get(name), AliasModule) and name not in SOURCES and not _same_path(name)
 
 
 def _add_fallback(module: ModuleType) -> None:

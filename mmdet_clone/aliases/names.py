@@ -45,18 +45,37 @@ SOURCES: dict[str, tuple[str, ...]] = {
     'mmcv.utils': (_STAND_INS, _REGISTRY, *_UTILS, 'mmengine.utils.dl_utils.parrots_wrapper', 'mmengine.dist'),
 }
 
-# Modules of MMDetection 2.x itself: ours stand for them even where a checkout of MMDetection is on the path.
+# Modules of the old packages that we stand for beside those above and those at the same path in ours. They are listed,
+# since `from mmcv.runner import Missing` also asks whether a module mmcv.runner.Missing exists: the answer must be no.
 _STOCK = {
-    'core': 'anchor anchor.builder bbox bbox.assigners bbox.builder bbox.coder bbox.demodata bbox.iou_calculators '
-    'bbox.match_costs bbox.samplers bbox.transforms data_structures evaluation evaluation.eval_hooks export hook mask '
-    'mask.structures mask.utils optimizers post_processing utils utils.dist_utils utils.misc visualization',
-    'datasets': 'api_wrappers builder coco custom dataset_wrappers pipelines pipelines.compose pipelines.formating '
-    'pipelines.formatting pipelines.loading pipelines.test_time_aug pipelines.transforms samplers utils voc',
-    'models': 'backbones builder dense_heads detectors losses losses.utils necks plugins roi_heads '
-    'roi_heads.bbox_heads roi_heads.mask_heads roi_heads.roi_extractors roi_heads.shared_heads seg_heads utils',
-    'utils': 'collect_env logger misc',
+    'mmdet.core': 'anchor anchor.anchor_generator anchor.builder anchor.point_generator anchor.utils bbox '
+    'bbox.assigners bbox.assigners.assign_result bbox.assigners.base_assigner bbox.assigners.max_iou_assigner '
+    'bbox.builder bbox.coder bbox.coder.base_bbox_coder bbox.coder.delta_xywh_bbox_coder bbox.iou_calculators '
+    'bbox.iou_calculators.builder bbox.iou_calculators.iou2d_calculator bbox.match_costs bbox.match_costs.builder '
+    'bbox.samplers bbox.samplers.base_sampler bbox.samplers.pseudo_sampler bbox.samplers.random_sampler '
+    'bbox.samplers.sampling_result bbox.transforms data_structures evaluation evaluation.bbox_overlaps '
+    'evaluation.class_names evaluation.eval_hooks evaluation.mean_ap evaluation.recall hook mask mask.mask_target '
+    'mask.structures mask.utils optimizers post_processing post_processing.bbox_nms post_processing.merge_augs utils '
+    'utils.dist_utils utils.misc visualization visualization.image visualization.palette',
+    'mmdet.datasets': 'api_wrappers builder coco custom dataset_wrappers pipelines pipelines.compose '
+    'pipelines.formating pipelines.formatting pipelines.loading pipelines.test_time_aug pipelines.transforms samplers '
+    'utils voc xml_style',
+    'mmdet.models': 'backbones builder dense_heads dense_heads.anchor_head dense_heads.base_dense_head detectors '
+    'losses losses.utils necks plugins roi_heads roi_heads.bbox_heads roi_heads.mask_heads roi_heads.roi_extractors '
+    'roi_heads.shared_heads seg_heads utils utils.builder utils.misc utils.res_layer',
+    'mmdet.utils': 'collect_env logger misc',
+    'mmcv.cnn': 'bricks.registry builder utils.weight_init',
+    'mmcv.engine': 'test',
+    'mmcv.fileio': 'file_client handlers io parse',
+    'mmcv.ops': 'deform_conv focal_loss modulated_deform_conv multi_scale_deform_attn nms roi_align roi_pool sync_bn',
+    'mmcv.parallel': 'collate data_container data_parallel distributed registry utils',
+    'mmcv.runner': 'base_module base_runner builder checkpoint default_constructor dist_utils epoch_based_runner '
+    'fp16_utils hooks hooks.checkpoint hooks.ema hooks.evaluation hooks.hook hooks.logger hooks.logger.base '
+    'hooks.logger.text hooks.lr_updater hooks.optimizer iter_based_runner log_buffer optimizer optimizer.builder '
+    'optimizer.default_constructor priority utils',
+    'mmcv.utils': 'config logging misc parrots_wrapper path progressbar registry seed timer version_utils',
 }
-STOCK = {f'mmdet.{package}.{module}' for package, modules in _STOCK.items() for module in modules.split()}
+STOCK = {f'{package}.{module}' for package, modules in _STOCK.items() for module in modules.split()}
 
 # mmcv 1.x kept one registry for each kind of layer; mmengine keeps them all in MODELS, where mmcv 2.x looks
 _LAYER_REGISTRIES = (
@@ -106,11 +125,8 @@ def parents(name: str) -> list[str]:
 
 
 def sources_of(module: str) -> tuple[str, ...]:
-    """The modules that are asked for the names of the old ``module``; empty if nothing stands for it."""
-    prefix = next((p for p in parents(module) if p in SOURCES), '')
-    if prefix in ('mmdet', 'mmcv') and module != prefix:  # mmcv.video, mmdet.nothing: not for us to serve
-        return ()
-    return SOURCES.get(prefix, ())
+    """The modules that are asked for the names of the old ``module``, by its longest listed prefix."""
+    return next((SOURCES[prefix] for prefix in parents(module) if prefix in SOURCES), ())
 
 
 def renamed(module: str, name: str) -> str | None:

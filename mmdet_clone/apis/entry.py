@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import os
 import pickle
@@ -23,6 +24,8 @@ from mmdet_clone.engine.dist import barrier, broadcast_object
 from mmdet_clone.engine.hooks.checks import check_num_classes
 from mmdet_clone.engine.runner import ensure_writable
 from mmdet_clone.version import __version__
+
+_loggers = itertools.count()
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
@@ -267,8 +270,9 @@ def leave_processes() -> None:
 
 def root_logger(log_file: str | os.PathLike, log_level: str | int) -> MMLogger:
     """The logger of what comes before the runner, in the file that the runner goes on with; rank 0 alone writes it."""
+    name = f'{log_file}_{next(_loggers)}'  # mmengine gives the same logger to the same name
     return MMLogger.get_instance(
-        'mmdet_clone_start', logger_name='mmdet_clone', log_file=str(log_file), log_level=log_level, file_mode='a'
+        name, logger_name='mmdet_clone', log_file=str(log_file), log_level=log_level, file_mode='a'
     )
 
 

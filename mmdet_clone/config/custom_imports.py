@@ -28,7 +28,7 @@ def import_custom_modules(cfg: Config) -> list[str]:
     names, allow_failed = _read(cfg)
     if not names:
         return []
-    from mmdet_clone.aliases import aliases, stands_for_nothing
+    from mmdet_clone.aliases import aliases
 
     _extend_path(cfg.filename)
     imported = []
@@ -36,8 +36,6 @@ def import_custom_modules(cfg: Config) -> list[str]:
         for name in names:
             try:
                 importlib.import_module(name)
-                if stands_for_nothing(name):
-                    raise ModuleNotFoundError(f'No module named {name!r}', name=name)
                 imported.append(name)
             except Exception as error:
                 if not (allow_failed and isinstance(error, ImportError)) and not _is_optional(name):
@@ -82,11 +80,11 @@ def _first_line(error: Exception) -> str:
 
 def _message(name: str, error: Exception, filename: str | None) -> str:
     where = f'custom_imports of {filename or "the config"}: '
+    if '/' in name or name.endswith('.py'):
+        dotted = name.removesuffix('.py').strip('./').replace('/', '.')
+        return f'{where}{name!r} is a file path; write the module name, {dotted!r}'
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     if missing is not None and (name == missing or name.startswith(missing + '.')):
-        if '/' in name or name.endswith('.py'):
-            dotted = name.removesuffix('.py').strip('./').replace('/', '.')
-            return f'{where}{name!r} is a file path; write the module name, {dotted!r}'
         file = name.replace('.', '/')
         return (
             f'{where}no module named {missing!r}, so {name!r} cannot be imported. Looked for {file}.py or '
@@ -95,7 +93,10 @@ def _message(name: str, error: Exception, filename: str | None) -> str:
             + f'\nRun from the folder that holds {name.partition(".")[0]!r}, or add that folder: '
             'PYTHONPATH=/that/folder:$PYTHONPATH'
         )
-    return f'{where}{name!r}{_file_of(name)} could not be imported: {type(error).__name__}: {error}'
+    text = f'{where}{name!r}{_file_of(name)} could not be imported: {type(error).__name__}: {error}'
+    if isinstance(error, ImportError) and (error.name or '').partition('.')[0] in ('mmdet', 'mmcv'):
+        text += f'. mmdet_clone has no counterpart of that name of {error.name}: copy it into a module of your own'
+    return text
 
 
 def _file_of(name: str) -> str:

@@ -78,7 +78,7 @@ def _bases(path: Path) -> list:
 
         try:
             content = mmengine.load(str(path))
-        except ValueError as error:  # json's and yaml's parse errors carry the line
+        except Exception as error:  # json's and yaml's own parse errors, which carry the line
             raise ConfigError(f'{path}: {error}') from error
         bases = content.get('_base_', []) if isinstance(content, dict) else []
     return list(bases) if isinstance(bases, list | tuple) else [bases]

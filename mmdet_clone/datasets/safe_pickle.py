@@ -9,16 +9,11 @@ from typing import Any
 import numpy as np
 
 _CORE = '_core' if int(np.__version__.split('.')[0]) >= 2 else 'core'  # numpy 2 renamed the module
+_BUILTINS = ('set', 'frozenset', 'bytes', 'bytearray', 'complex', 'slice', 'range')
+
 # What a pickle of containers, numbers, strings and numpy arrays refers to, as numpy 1.x and 2.x write it.
 _PLAIN = {
-    ('builtins', 'set'),
-    ('builtins', 'frozenset'),
-    ('builtins', 'bytearray'),
-    ('builtins', 'complex'),
-    ('builtins', 'slice'),
-    ('builtins', 'range'),
-    ('__builtin__', 'set'),
-    ('__builtin__', 'frozenset'),
+    *((module, name) for module in ('builtins', '__builtin__') for name in _BUILTINS),
     ('collections', 'OrderedDict'),
     ('_codecs', 'encode'),
     ('numpy', 'ndarray'),
@@ -28,14 +23,18 @@ _PLAIN = {
 }
 
 
+class RefusedPickleError(pickle.UnpicklingError):
+    """A pickle refers to something that is not plain data."""
+
+
 class _PlainUnpickler(pickle.Unpickler):
     def __init__(self, data: bytes, source: str) -> None:
-        super().__init__(io.BytesIO(data))
+        super().__init__(io.BytesIO(data), encoding='latin1')  # arrays written by Python 2
         self.source = source
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _PLAIN:
-            raise pickle.UnpicklingError(
+            raise RefusedPickleError(
                 f'{self.source!r} refers to {module}.{name}. A data file may hold lists, dicts, numbers, strings and '
                 'numpy arrays only, because unpickling anything else can run code. Convert it to plain data, e.g. '
                 'tensors with .numpy(), or save it as .json'
@@ -57,5 +56,7 @@ def loads_plain(data: bytes, source: str = 'the pickle') -> Any:
     """
     try:
         return _PlainUnpickler(data, source).load()
-    except (EOFError, IndexError, KeyError, AttributeError, ValueError) as error:
+    except RefusedPickleError:
+        raise
+    except (pickle.UnpicklingError, EOFError, IndexError, KeyError, AttributeError, ValueError) as error:
         raise pickle.UnpicklingError(f'{source!r} is damaged or no pickle: {error}') from error

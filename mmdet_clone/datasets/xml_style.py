@@ -26,11 +26,19 @@ class VOCObject(NamedTuple):
 
 
 class VOCFile(NamedTuple):
-    """An annotation xml: ``width`` and ``height`` are 0 where it has no ``<size>``."""
+    """An annotation xml: ``width`` and ``height`` are 0 where it has no ``<size>``, ``filename`` may be empty."""
 
     width: int
     height: int
     objects: tuple[VOCObject, ...]
+    filename: str = ''
+
+    def image_name(self, img_id: str, folder: str | None) -> str:
+        """``img_id`` with ``.jpg``, or with the suffix that ``filename`` has if ``folder`` holds such a file."""
+        suffix = osp.splitext(self.filename)[1]
+        if folder and suffix not in ('', '.jpg') and osp.isfile(osp.join(folder, img_id + suffix)):
+            return img_id + suffix
+        return f'{img_id}.jpg'
 
 
 def parse_voc_xml(content: bytes | str, source: str) -> VOCFile:
@@ -39,7 +47,8 @@ def parse_voc_xml(content: bytes | str, source: str) -> VOCFile:
         root = ElementTree.fromstring(content)
         size = root.find('size')
         width, height = (int(float(size.findtext(key, '0'))) if size is not None else 0 for key in ('width', 'height'))
-        return VOCFile(width, height, tuple(_parse_object(node) for node in root.findall('object')))
+        objects = tuple(_parse_object(node) for node in root.findall('object'))
+        return VOCFile(width, height, objects, root.findtext('filename', ''))
     except (ElementTree.ParseError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f'{source!r} is not a Pascal VOC annotation: {error}') from error
 
@@ -61,7 +70,7 @@ class XMLDataset(CustomDataset):
 
     Args:
         min_size: also ignore boxes with a side shorter than this many pixels (in training).
-        img_subdir: the folder of the images (``.jpg``) in ``img_prefix``.
+        img_subdir: the folder of the images in ``img_prefix``: ``.jpg``, or with the suffix that the xml names.
         ann_subdir: the folder of the xml files in ``img_prefix``.
     """
 
@@ -116,7 +125,9 @@ class XMLDataset(CustomDataset):
                 f'ann_subdir={self.ann_subdir!r}, name, .xml): correct one of these parts'
             )
         annotation = parse_voc_xml(self.file_client.get(path), path)
-        info = dict(id=img_id, filename=f'{self.img_subdir}/{img_id}.jpg', objects=annotation.objects)
+        folder = osp.join(self.img_prefix, self.img_subdir) if self._on_disk() else None
+        filename = f'{self.img_subdir}/{annotation.image_name(img_id, folder)}'
+        info = dict(id=img_id, filename=filename, objects=annotation.objects)
         width, height = annotation.width, annotation.height
         if not (width and height):
             width, height = self._image_size(info['filename'])

@@ -25,12 +25,12 @@ from mmdet_clone.engine.safe_load import read_checkpoint
 
 __all__ = [
     'find_latest_checkpoint',
-    'get_state_dict',
     'load_checkpoint',
     'load_state_dict',
     'read_checkpoint',
     'save_checkpoint',
     'unwrap_model',
+    'weights_of',
     'weights_to_cpu',
     'write_checkpoint',
 ]
@@ -64,12 +64,12 @@ def load_checkpoint(
         RuntimeError: ``strict`` and not all keys fit.
     """
     checkpoint = read_checkpoint(filename, map_location, trust)
-    state_dict = get_state_dict(checkpoint, revise_keys)
+    state_dict = weights_of(checkpoint, revise_keys)
     load_state_dict(model, state_dict, strict=strict, logger=logger, source=os.fspath(filename))
     return checkpoint
 
 
-def get_state_dict(checkpoint: dict, revise_keys: Sequence[tuple[str, str]] = STRIP_DDP) -> OrderedDict:
+def weights_of(checkpoint: dict, revise_keys: Sequence[tuple[str, str]] = STRIP_DDP) -> OrderedDict:
     """The weights of a checkpoint: its ``state_dict`` or ``model`` entry, else the dict itself."""
     weights = next((checkpoint[k] for k in ('state_dict', 'model') if isinstance(checkpoint.get(k), dict)), checkpoint)
     revised = OrderedDict()
@@ -254,7 +254,7 @@ class PretrainedInit(_MMEnginePretrainedInit):
     """
 
     def __call__(self, module: nn.Module) -> None:
-        state_dict = get_state_dict(read_checkpoint(self.checkpoint, self.map_location))
+        state_dict = weights_of(read_checkpoint(self.checkpoint, self.map_location))
         source = str(self.checkpoint)
         if self.prefix is not None:
             prefix = self.prefix.rstrip('.') + '.'

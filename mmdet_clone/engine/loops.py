@@ -77,7 +77,7 @@ class TrainLoop(BaseLoop):
         runner, model = self.runner, self.runner.model
         context = dict(batch_idx=self.inner_iter, data_batch=batch)
         runner.call_hook('before_val_iter', **context)
-        with torch.no_grad():
+        with torch.no_grad(), preserved_rng():  # samplers draw; training must not notice
             runner.outputs = _as_outputs(_losses_of(unwrap_model(model), batch), batch, None)
         runner.log_buffer.update(runner.outputs['log_vars'], runner.outputs['num_samples'])
         runner.call_hook('after_val_iter', outputs=runner.outputs['log_vars'], **context)
@@ -164,11 +164,12 @@ class EvalLoop(BaseLoop):
 
     Args:
         eval_kwargs: passed to ``dataset.evaluate``.
+        share_statistics: take rank 0's BatchNorm statistics on every rank.
     """
 
-    def __init__(self, runner: Any, dataloader: Any, eval_kwargs: dict) -> None:
+    def __init__(self, runner: Any, dataloader: Any, eval_kwargs: dict, share_statistics: bool = True) -> None:
         super().__init__(runner, dataloader)
-        self.eval_kwargs = eval_kwargs
+        self.eval_kwargs, self.share_statistics = eval_kwargs, share_statistics
 
     def run(self) -> dict[str, Any]:
         """The metrics, the same on every rank."""
@@ -176,7 +177,8 @@ class EvalLoop(BaseLoop):
         runner.call_hook('before_val')
         runner.call_hook('before_val_epoch', during_training=True)
         with preserved_rng():
-            _share_norm_statistics(unwrap_model(runner.model))
+            if self.share_statistics:
+                _share_norm_statistics(unwrap_model(runner.model))
             results = run_test(runner.model, self.dataloader)
             metrics = {}
             if results is not None:
@@ -271,7 +273,7 @@ def _num_samples(batch: Any) -> int:
 
 
 def _share_norm_statistics(model: nn.Module) -> None:
-    """Evaluate with rank 0's BatchNorm statistics everywhere; DDP does not share buffers here."""
+    """Give every rank the BatchNorm statistics of rank 0; DDP does not share buffers here."""
     if get_dist_info()[1] > 1:
         for module in model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:

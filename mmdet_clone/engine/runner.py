@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import itertools
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Sequence
 from functools import cache
@@ -19,7 +17,6 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import MMLogger
-from mmengine.utils.dl_utils import set_multi_processing
 from mmengine.visualization import Visualizer
 from torch import nn
 
@@ -34,6 +31,7 @@ from mmdet_clone.engine.dist import broadcast_object, gather_objects, get_dist_i
 from mmdet_clone.engine.hooks.hook import VAL_STAGES, Hook
 from mmdet_clone.engine.log_buffer import LogBuffer
 from mmdet_clone.engine.loops import EpochLoop, EvalLoop, IterLoop, TrainLoop
+from mmdet_clone.engine.process import ensure_writable, prepare_process
 from mmdet_clone.engine.resume import restore, snapshot
 from mmdet_clone.engine.seed import get_rng_state
 from mmdet_clone.engine.sync_bn import revert_sync_batchnorm
@@ -96,6 +94,7 @@ class BaseRunner(mmengine.runner.Runner):
             work_dir=work_dir,
             launcher='pytorch' if distributed else 'none',
             log_level=cfg.get('log_level', 'INFO'),
+            default_scope=None,
             randomness=dict(seed=cfg.get('seed'), deterministic=cfg.get('deterministic', False)),
             cfg=cfg,
         )
@@ -118,15 +117,9 @@ class BaseRunner(mmengine.runner.Runner):
 
     def setup_env(self, env_cfg: dict) -> None:
         """Read the process group, which :func:`init_dist` has started; fix the timestamp."""
-        torch.backends.cudnn.benchmark = bool(self.cfg.get('cudnn_benchmark', False))
-        set_multi_processing(
-            mp_start_method=self.cfg.get('mp_start_method', 'fork'),
-            opencv_num_threads=self.cfg.get('opencv_num_threads', 0),
-            distributed=self.distributed,
-        )
+        prepare_process(self.cfg, self.distributed)
         self._rank, self._world_size = get_dist_info()
         self._timestamp = broadcast_object(self._given_timestamp or time.strftime('%Y%m%d_%H%M%S'))
-        _allow_open_files(4096)
 
     def set_randomness(self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False) -> None:
         """Remember the seed; it was set before the model was built."""
@@ -373,18 +366,6 @@ class IterBasedRunner(BaseRunner):
         return IterLoop(self, loaders, workflow, self._goal)
 
 
-def ensure_writable(work_dir: str | os.PathLike) -> None:
-    """Make ``work_dir``, and raise ``OSError`` with what to do if nothing can be written there."""
-    try:
-        Path(work_dir).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=work_dir):
-            pass
-    except OSError as error:
-        raise type(error)(
-            error.errno, f'cannot write to the work dir {work_dir} ({error.strerror}); choose another by --work-dir'
-        ) from error
-
-
 @cache
 def _accepted(cls: type, method: str) -> frozenset[str] | None:
     """The arguments that a hook's method names, ``None`` if it takes any."""
@@ -398,12 +379,3 @@ def _positive(name: str, value: Any) -> int:
     if not isinstance(value, int) or value < 0:
         raise ValueError(f'runner.{name} must be a whole number, got {value!r}')
     return value
-
-
-def _allow_open_files(count: int) -> None:
-    """Loaders with many workers open many files (pytorch/pytorch issue 973)."""
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(count, soft), hard), hard))

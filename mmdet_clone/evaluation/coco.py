@@ -152,6 +152,11 @@ def coco_eval(
         from faster_coco_eval import COCOeval_faster as COCOeval
 
     annotations = _evaluable(ground_truth['annotations'], iou_type)
+    if not use_cats:  # faster-coco-eval drops categories that the ground truth does not define even then
+        ground_truth = {**ground_truth, 'categories': [dict(id=1, name='object')]}
+        annotations, detections = (
+            [{**item, 'category_id': 1} for item in items] for items in (annotations, detections)
+        )
     with silenced():
         truth_api = _index(COCO, {**ground_truth, 'annotations': annotations})
         found_api = _load_detections(COCO, truth_api, detections, iou_type)

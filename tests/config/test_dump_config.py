@@ -14,7 +14,7 @@ AWKWARD = dict(
     paramwise=dict(custom_keys={'backbone.layer1': dict(lr_mult=0.1), 'class': dict(decay_mult=0.0)}),
     by_number={1: 'a', 2: 'b'},
     ranges=((-1, 64), (512, float('inf')), (float('-inf'), 0)),
-    text='it\'s "quoted"\nand {{ fileDirname }} stays',
+    words='it\'s "quoted"\nand {{ fileDirname }} stays',
     path='C:\\data',
     long=[f'class number {i}' for i in range(50)],
     small=1e-08,

@@ -56,6 +56,11 @@ def test_yaml_and_json_configs(write):
     assert load_config(path).to_dict() == dict(model=dict(type='RPN'), optimizer=dict(lr=0.2))
 
 
+def test_a_yaml_file_that_does_not_parse_is_named_with_the_line(write):
+    with pytest.raises(ConfigError, match=r'bad.yaml: (.|\n)*line 2'):
+        load_config(write('bad.yaml', 'a: 1\nb: [1\n'))
+
+
 def test_imports_and_helpers_of_the_file_are_not_part_of_the_config(write):
     path = write(
         'c.py',

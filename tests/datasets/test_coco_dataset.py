@@ -105,6 +105,7 @@ def test_a_real_sample_goes_through_the_training_pipeline(shared):
         dict(type='LoadImageFromFile'),
         dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
         dict(type='Resize', img_scale=(160, 100), keep_ratio=True),
+        dict(type='RandomFlip', flip_ratio=0.5),
         dict(type='DefaultFormatBundle'),
         dict(type='Collect', keys=['img', 'gt_bboxes', 'gt_labels', 'gt_bboxes_ignore', 'gt_masks']),
     ]

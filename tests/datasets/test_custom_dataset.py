@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def test_a_subclass_reads_its_own_format(tmp_path):
 
         def load_annotations(self, ann_file):
             infos = []
-            for line in open(ann_file):
+            for line in Path(ann_file).read_text().splitlines():
                 name, *numbers = line.split()
                 box = np.array([numbers], dtype=np.float32)
                 infos.append(dict(filename=name, width=64, height=48, ann=dict(bboxes=box, labels=np.zeros(1, int))))
@@ -124,7 +125,7 @@ def test_proposals_follow_the_filtering(write_json, tmp_path):
     dataset = CustomDataset(write_json(infos), [], classes=CLASSES, proposal_file=str(path))
     assert len(dataset) == 1 and dataset[0]['proposals'][0, 0] == 1
     path.write_bytes(pickle.dumps(proposals[:1]))
-    with pytest.raises(ValueError, match='proposals for 1 images, .* lists 2'):
+    with pytest.raises(ValueError, match=r'proposals for 1 images, .* lists 2'):
         CustomDataset(write_json(infos), [], classes=CLASSES, proposal_file=str(path))
 
 

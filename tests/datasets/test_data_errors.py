@@ -151,7 +151,7 @@ def test_a_missing_annotation_file_is_shown_with_its_parts(tmp_path):
 def test_a_missing_image_folder_is_shown_with_its_parts(write_json, toy, tmp_path):
     pipeline = [dict(type='LoadImageFromFile')]
     path = write_json(toy)
-    with pytest.raises(FileNotFoundError, match="img_prefix: no such folder: .*img_prefix='imgs', data_root="):
+    with pytest.raises(FileNotFoundError, match=r"img_prefix: no such folder: .*img_prefix='imgs', data_root="):
         CocoDataset(path, pipeline, classes=CLASSES, data_root=str(tmp_path), img_prefix='imgs')
     (tmp_path / 'imgs').mkdir()
     CocoDataset(path, pipeline, classes=CLASSES, data_root=str(tmp_path), img_prefix='imgs')
@@ -176,12 +176,14 @@ def test_a_file_that_was_cut_short(tmp_path, toy):
 
 def test_images_without_size_cannot_be_trained_on(write_json, toy):
     del toy['images'][1]['width']
-    with pytest.raises(ValueError, match="image 1 .'high.jpg'. has no 'width' and 'height'"):
+    with pytest.raises(ValueError, match=r"image 1 .'high.jpg'. has no 'width' and 'height'"):
         CocoDataset(write_json(toy), [], classes=CLASSES)
     CocoDataset(write_json(toy), [], classes=CLASSES, test_mode=True)
 
 
-@pytest.mark.parametrize('labels, message', [([0, 2], 'outside 0..1'), ([0, -1], 'outside 0..1'), ([0], '2 bboxes and 1')])
+@pytest.mark.parametrize(
+    'labels, message', [([0, 2], 'outside 0..1'), ([0, -1], 'outside 0..1'), ([0], '2 bboxes and 1')]
+)
 def test_labels_that_do_not_fit(labels, message, write_json):
     ann = dict(bboxes=[[1, 1, 9, 9], [2, 2, 9, 9]], labels=labels)
     with pytest.raises(ValueError, match=message):

@@ -47,5 +47,5 @@ def test_anything_else_is_refused_by_name_and_not_run(content, name, capsys):
 
 
 def test_a_damaged_file_is_named():
-    with pytest.raises(pickle.UnpicklingError, match='boxes.pkl'):
+    with pytest.raises(pickle.UnpicklingError, match=r'boxes\.pkl'):
         loads_plain(pickle.dumps([1, 2, 3])[:-4], 'boxes.pkl')

@@ -22,7 +22,7 @@ def an_object(name: str, box: tuple, difficult: int = 0) -> str:
 
 
 def test_boxes_count_from_zero_and_difficult_ones_are_ignored(tmp_path):
-    objects = an_object('dog', (11, 21, 50, 60)) + an_object('cat', (1, 1, 30, 30), 1) + an_object('sofa bed', (1, 1, 9, 9))
+    objects = an_object('dog', (11, 21, 50, 60)) + an_object('cat', (1, 1, 30, 30), 1) + an_object('lamp', (1, 1, 9, 9))
     dataset = VOCDataset(**voc_folder(tmp_path, objects))
     ann = dataset.get_ann_info(0)
     assert ann['bboxes'].tolist() == [[10, 20, 49, 59]] and ann['bboxes'].dtype == np.float32
@@ -49,6 +49,13 @@ def test_size_is_read_from_the_image_where_the_xml_has_none(tmp_path):
     Image.new('RGB', (120, 90)).save(tmp_path / 'JPEGImages/one.jpg')
     info = VOCDataset(**folder).data_infos[0]
     assert (info['width'], info['height']) == (120, 90)
+
+
+def test_images_of_another_suffix_are_found_by_the_name_in_the_xml(tmp_path):
+    folder = voc_folder(tmp_path, '<filename>x.png</filename>' + an_object('dog', (1, 1, 50, 60)))
+    assert VOCDataset(**folder).data_infos[0]['filename'] == 'JPEGImages/one.jpg'
+    (tmp_path / 'JPEGImages/one.png').touch()
+    assert VOCDataset(**folder).data_infos[0]['filename'] == 'JPEGImages/one.png'
 
 
 def test_other_folder_names(tmp_path):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from engine_toys import ToyDataset, ToyDetector, toy_loader, toy_runner
@@ -60,7 +61,7 @@ def test_logged_losses_are_means_of_the_interval(tmp_path):
 
 def _note(runner, name, seen):
     if name == 'after_train_iter':
-        seen.append(float(runner.outputs['loss']))
+        seen.append(runner.outputs['loss'].item())
 
 
 def test_a_data_set_shorter_than_the_interval_is_logged_at_the_epochs_end(tmp_path):
@@ -322,3 +323,31 @@ def test_an_unwritable_work_dir_is_an_error_before_training(tmp_path):
 def test_a_loader_without_batches_is_an_error(tmp_path):
     with pytest.raises(ValueError, match=r'ToyDataset \(1 images\) gives no batch'):
         toy_runner(tmp_path, loaders=[torch.utils.data.DataLoader(ToyDataset(1), batch_size=2, drop_last=True)])
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+@pytest.mark.parametrize('kind', ['EpochBasedRunner', 'IterBasedRunner'])
+def test_a_resume_within_an_epoch_is_exact_with_the_toolboxs_own_loader(tmp_path, kind, workers):
+    from mmdet_clone.datasets import build_dataloader
+
+    class Noisy(ToyDataset):
+        flag = np.zeros(8, dtype=np.uint8)
+
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            return dict(img=sample['img'] + np.random.rand(), target=sample['target'], img_metas=dict(index=index))
+
+    class Padded(ToyDetector):
+        def forward(self, img, target, img_metas, mode='loss'):
+            return super().forward(torch.stack(list(img)), target, img_metas, mode)
+
+    def train(name, **changes):
+        loader = build_dataloader(Noisy(), 2, workers, dist=False, seed=3, runner_type=kind)
+        length = dict(max_epochs=4) if kind == 'EpochBasedRunner' else dict(max_iters=16)
+        changes.update(runner=dict(type=kind, **length), checkpoint_config=dict(interval=6, by_epoch=False))
+        runner = toy_runner(tmp_path / name, [loader], model=Padded(), **changes)
+        runner.train()
+        return runner.model.state_dict()
+
+    whole = train('a')
+    assert same_weights(whole, train('b', resume_from=str(tmp_path / 'a' / 'iter_6.pth')))

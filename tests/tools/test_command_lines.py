@@ -18,22 +18,6 @@ TOOLS = [
 ]
 
 
-@pytest.fixture
-def parse(root, monkeypatch):
-    """``parse('train', '--seed', '1')``: the arguments that tools/train.py reads."""
-    import importlib.util
-
-    monkeypatch.syspath_prepend(str(root / 'tools'))
-
-    def parse(tool, *argv):
-        spec = importlib.util.spec_from_file_location(f'tool_{tool}', root / 'tools' / f'{tool}.py')
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module.parse_args(argv)
-
-    return parse
-
-
 @pytest.mark.parametrize('tool', TOOLS)
 def test_help_is_shown_without_importing_torch(root, tool):
     code = (
@@ -99,9 +83,10 @@ def test_test_refuses_with_the_way_that_works(parse, capsys, argv, message):
 
 def test_test_takes_all_options_of_2_28(parse):
     args = parse(
-        'test', 'c.py', 'c.pth', '--work-dir', 'w', '--out', 'o.pickle', '--fuse-conv-bn', '--gpu-id', '1', '--eval', 'bbox',
-        'segm', '--show', '--show-dir', 'd', '--show-score-thr', '0.5', '--gpu-collect', '--tmpdir', 't', '--cfg-options',
-        'a=1', '--eval-options', 'classwise=True', '--launcher', 'pytorch', '--local_rank', '0',
+        'test', 'c.py', 'c.pth', '--work-dir', 'w', '--out', 'o.pickle', '--fuse-conv-bn', '--gpu-id', '1',
+        '--eval', 'bbox', 'segm', '--show', '--show-dir', 'd', '--show-score-thr', '0.5', '--gpu-collect',
+        '--tmpdir', 't', '--cfg-options', 'a=1', '--eval-options', 'classwise=True', '--launcher', 'pytorch',
+        '--local_rank', '0',
     )  # fmt: skip
     assert args.eval == ['bbox', 'segm'] and args.gpu_id == 1 and args.show_score_thr == 0.5
 

@@ -48,25 +48,26 @@ def main() -> None:
     print(f'{rule}\nInput shape: (3, {height}, {width})')
     print(f'Flops: {flops.pop("") / 1e9:.2f} GFLOPs\nParams: {parameters(model) / 1e6:.2f} M\n{rule}')
     for name, part in model.named_children():
+        if not parameters(part):
+            continue
         print(f'{name:20s} {flops.get(name, 0) / 1e9:9.2f} GFLOPs {parameters(part) / 1e6:9.2f} M')
     print('A multiply and its add count as one operation, as MMDetection counts. Convolutions and matrix products are')
     print('counted; normalisation, activations, pooling, RoI extraction and post-processing are not.')
 
 
 def count(model: Any, shape: tuple[int, ...]) -> dict[str, int]:
-    """Multiply-adds of ``model.forward_dummy`` on an input of ``shape``: in total under ``''``, and by part."""
+    """Multiply-adds of the raw outputs of ``model`` on an input of ``shape``: in total under ``''``, and by part."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    counter = FlopCounterMode(model, display=False)
+    counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        model.forward_dummy(torch.zeros(shape))
-    by_part = {name: 0 for name, _ in model.named_children()}
-    for name in by_part:
-        for key, ops in counter.get_flop_counts().items():
-            if key.split('.')[1:] == [name]:
-                by_part[name] = sum(ops.values()) // 2
-    return {'': counter.get_total_flops() // 2, **by_part}
+        model(torch.zeros(shape), mode='tensor')
+    by_module = {key: sum(ops.values()) // 2 for key, ops in counter.get_flop_counts().items()}
+    prefix = f'{type(model).__name__}.'
+    return {'': counter.get_total_flops() // 2} | {
+        name: by_module.get(prefix + name, 0) for name, _ in model.named_children()
+    }
 
 
 def parameters(module: Any) -> int:

@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f'Left out {len(others)} files that are no images: {", ".join(map(str, others[:5]))}')
     if not images:
         raise SystemExit(f'no image found in {str(args.img_path)!r}')
-    beside = args.img_path.resolve().parent / 'annotations' / args.out
+    beside = Path(os.path.abspath(args.img_path)).parent / 'annotations' / args.out  # links are not followed
     out = args.out if len(args.out.parts) > 1 else beside
     os.makedirs(out.parent, exist_ok=True)
     categories = [dict(id=i, name=name) for i, name in enumerate(classes)]

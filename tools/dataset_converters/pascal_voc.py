@@ -12,9 +12,8 @@ import json
 import os
 import pickle
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.progress import track
@@ -27,8 +26,7 @@ YEARS = {'VOC2007': 'voc07', 'VOC2012': 'voc12'}
 SUFFIXES = dict(pkl='.pkl', coco='.json', json='.json')
 
 
-@dataclass
-class Entry:
+class Entry(NamedTuple):
     """An image of a list: its name relative to the devkit and its annotation."""
 
     filename: str
@@ -65,7 +63,7 @@ def find_sets(devkit: Path) -> dict[str, Path]:
             f'no ImageSets/Main in {str(devkit)!r} or in a folder of it: give the folder that holds VOC2007, or one '
             'that holds Annotations, ImageSets and JPEGImages'
         )
-    return {YEARS.get(folder.name, folder.resolve().name.lower()): folder for folder in found}
+    return {YEARS.get(folder.name, Path(os.path.abspath(folder)).name.lower()): folder for folder in found}
 
 
 def read_split(devkit: Path, folder: Path, split: str) -> list[Entry] | None:
@@ -83,7 +81,8 @@ def read_split(devkit: Path, folder: Path, split: str) -> list[Entry] | None:
         annotation = parse_voc_xml(path.read_bytes(), str(path))
         if not (annotation.width and annotation.height):
             raise SystemExit(f'{path} does not give the size of its image')
-        entries.append(Entry((images / f'{name}.jpg').as_posix(), annotation))
+        filename = annotation.image_name(name, str(folder / 'JPEGImages'))
+        entries.append(Entry((images / filename).as_posix(), annotation))
     return entries
 
 

@@ -71,9 +71,9 @@ class CheckpointHook(Hook):
         runner.collect_rng_states()
         if not is_rank_zero():
             return
-        runner.save_checkpoint(self.out_dir, filename_tmpl=self.filename_tmpl, **self.args)
-        path = os.path.join(self.out_dir, self.filename_tmpl.format(number))
-        runner.meta.setdefault('hook_msgs', {})['last_ckpt'] = path
+        name = self.filename_tmpl.format(number)
+        runner.save_checkpoint(self.out_dir, filename_tmpl=name, **self.args)
+        runner.meta.setdefault('hook_msgs', {})['last_ckpt'] = os.path.join(self.out_dir, name)
         self._remove_old(number)
 
     def _remove_old(self, newest: int) -> None:

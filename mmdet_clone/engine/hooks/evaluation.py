@@ -36,7 +36,9 @@ class EvalHook(Hook):
         greater_keys, less_keys: what to look for in the name, in place of the usual ones.
         out_dir: as of ``CheckpointHook``.
         dynamic_intervals: ``[(milestone, interval), ...]``, each in force from its milestone.
-        eval_kwargs: passed to ``dataset.evaluate``.
+        broadcast_bn_buffer: evaluate with rank 0's BatchNorm statistics on every rank.
+        eval_kwargs: passed to ``dataset.evaluate``; ``tmpdir`` and ``gpu_collect`` are left out, since results are
+            gathered by the process group.
     """
 
     priority = 'LOW'
@@ -53,13 +55,15 @@ class EvalHook(Hook):
         less_keys: Sequence[str] | None = None,
         out_dir: str | None = None,
         dynamic_intervals: Sequence[tuple[int, int]] | None = None,
+        broadcast_bn_buffer: bool = True,
         **eval_kwargs: Any,
     ) -> None:
         if interval <= 0:
             raise ValueError(f'evaluation.interval must be positive, got {interval}')
         if rule not in (None, 'greater', 'less'):
             raise ValueError(f"evaluation.rule must be 'greater' or 'less', got {rule!r}")
-        self.dataloader, self.eval_kwargs = dataloader, eval_kwargs
+        self.dataloader, self.broadcast_bn_buffer = dataloader, broadcast_bn_buffer
+        self.eval_kwargs = {k: v for k, v in eval_kwargs.items() if k not in ('tmpdir', 'gpu_collect')}
         self.start, self.interval, self.by_epoch = start, interval, by_epoch
         self.save_best, self.rule, self.out_dir = save_best, rule, out_dir
         self.greater_keys = _as_tuple(greater_keys) or GREATER_KEYS
@@ -71,7 +75,7 @@ class EvalHook(Hook):
 
     def before_run(self, runner: Any) -> None:
         self.out_dir = output_folder(runner, self.out_dir)
-        runner.set_eval_loop(EvalLoop(runner, self.dataloader, self.eval_kwargs))
+        runner.set_eval_loop(EvalLoop(runner, self.dataloader, self.eval_kwargs, self.broadcast_bn_buffer))
         if self.save_best is not None and runner.resume_from is not None:
             runner.meta.setdefault('hook_msgs', {}).update(broadcast_object(self._best_on_disk()))
 

@@ -1,13 +1,17 @@
 """Loss functions. Each is ``weight``-ed by element, summed and divided by ``avg_factor``."""
 
 from mmdet_clone.models.losses.accuracy import Accuracy, accuracy
+from mmdet_clone.models.losses.balanced_l1_loss import BalancedL1Loss
 from mmdet_clone.models.losses.cross_entropy_loss import (
     CrossEntropyLoss,
     binary_cross_entropy,
     cross_entropy,
     mask_cross_entropy,
 )
+from mmdet_clone.models.losses.dice_loss import DiceLoss
 from mmdet_clone.models.losses.focal_loss import FocalLoss
+from mmdet_clone.models.losses.gaussian_focal_loss import GaussianFocalLoss
+from mmdet_clone.models.losses.gfocal_loss import DistributionFocalLoss, QualityFocalLoss
 from mmdet_clone.models.losses.iou_loss import (
     BoundedIoULoss,
     CIoULoss,
@@ -29,19 +33,26 @@ from mmdet_clone.models.losses.regression_loss import (
     mse_loss,
     smooth_l1_loss,
 )
+from mmdet_clone.models.losses.varifocal_loss import VarifocalLoss
 
 __all__ = [
     'Accuracy',
+    'BalancedL1Loss',
     'BoundedIoULoss',
     'CIoULoss',
     'CrossEntropyLoss',
     'DIoULoss',
+    'DiceLoss',
+    'DistributionFocalLoss',
     'FocalLoss',
     'GIoULoss',
+    'GaussianFocalLoss',
     'IoULoss',
     'L1Loss',
     'MSELoss',
+    'QualityFocalLoss',
     'SmoothL1Loss',
+    'VarifocalLoss',
     'accuracy',
     'binary_cross_entropy',
     'bounded_iou_loss',
