@@ -100,7 +100,7 @@ def filter_scores_and_topk(
         results: tensors with P rows that are to be picked from alike.
 
     Returns:
-        scores (M,) in descending order, ties in the order of rows; labels (M,); rows (M,); the picked results.
+        scores (M,) in descending order; labels (M,); rows (M,); the picked results.
     """
     scores = upcast(scores.detach())
     rows, labels = (scores > score_thr).nonzero(as_tuple=True)
@@ -110,15 +110,13 @@ def filter_scores_and_topk(
 
 
 def _best_first(scores: Tensor, topk: int) -> tuple[Tensor, Tensor]:
-    """The ``topk`` best of (n,) scores and their indices, all if not positive; equal scores keep their order."""
-    if not 0 < topk < len(scores):
-        return scores.sort(descending=True, stable=True)
-    if scores.is_cuda:  # where sorting costs little, and a filter would wait for the device
-        scores, order = scores.sort(descending=True, stable=True)
-        return scores[:topk], order[:topk]
-    enough = (scores >= scores.topk(topk).values[-1]).nonzero().squeeze(1)  # Tensor.topk breaks ties at random
-    scores, order = scores[enough].sort(descending=True, stable=True)
-    return scores[:topk], enough[order[:topk]]
+    """The ``topk`` best of (n,) scores and their indices, all if not positive.
+
+    Saturated scores tie by the hundred, and then this order decides: it is the one of MMDetection's figures, which
+    come from torch's default sort.
+    """
+    scores, order = scores.sort(descending=True)
+    return (scores[:topk], order[:topk]) if topk > 0 else (scores, order)
 
 
 def _pick(results: Any, rows: Tensor) -> Any:

@@ -40,8 +40,10 @@ def build_backbone(cfg: dict, default_args: dict | None = None) -> nn.Module:
     return BACKBONES.build(cfg, default_args)
 
 
-def build_neck(cfg: dict, default_args: dict | None = None) -> nn.Module:
-    """Build a neck."""
+def build_neck(cfg: dict | list[dict], default_args: dict | None = None) -> nn.Module:
+    """Build a neck; a list makes one neck after the other."""
+    if isinstance(cfg, list | tuple):
+        return nn.Sequential(*(NECKS.build(part, default_args) for part in cfg))
     return NECKS.build(cfg, default_args)
 
 

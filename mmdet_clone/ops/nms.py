@@ -43,7 +43,11 @@ def nms(
         candidates = (scores > score_threshold).nonzero().squeeze(1)
         boxes, scores = boxes[candidates], scores[candidates]
     extended = torch.cat((boxes[:, :2], boxes[:, 2:] + offset), 1) if offset else boxes
-    keep = torchvision.ops.nms(extended, scores.to(boxes.dtype), iou_threshold)
+    # torchvision sorts stably, MMDetection's figures come from torch's default sort: among equal scores that differs,
+    # so the boxes go in sorted, with their ranks for scores
+    order = scores.sort(descending=True).indices
+    ranks = torch.arange(len(order), 0, -1, dtype=boxes.dtype, device=boxes.device)
+    keep = order[torchvision.ops.nms(extended[order], ranks, iou_threshold)]
     if max_num > 0:
         keep = keep[:max_num]
     return _dets(boxes[keep], scores[keep]), keep if candidates is None else candidates[keep]

