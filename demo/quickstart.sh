@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=tools/misc/environment.sh
 . tools/misc/environment.sh
-prepare_environment optional
+prepare_environment
 
 config=configs/quickstart/mask_rcnn_r18_fpn_shapes.py
 data=data/shapes

@@ -1,7 +1,7 @@
 """Our models against the reference implementation: the names of their weights, and the figures they give.
 
-``tests/data/parity_configs.txt`` lists the configs that agree: all that stand there must go on agreeing, and what agrees
-must stand there. ``python tests/test_parity.py > tests/data/parity_configs.txt`` writes it anew, in some minutes.
+``tests/data/parity_configs.txt`` lists the configs that agree: all that stand there must go on agreeing, and what
+agrees must stand there. ``python tests/test_parity.py > tests/data/parity_configs.txt`` writes it anew, in minutes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LIST = Path(__file__).parent / 'data' / 'parity_configs.txt'
 QUICK = {
     'fast_rcnn/fast_rcnn_r50_fpn_1x_coco.py',
     'faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py',
-    'mask_rcnn/mask_rcnn_r50_fpn_1x_coco.py',
+    'mask_rcnn/mask_rcnn_r50_caffe_fpn_1x_coco.py',
     'retinanet/retinanet_r18_fpn_1x_coco.py',
     'rpn/rpn_r50_caffe_c4_1x_coco.py',
 }

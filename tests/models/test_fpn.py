@@ -93,3 +93,10 @@ def test_wrong_arguments_are_explained(args, words):
 def test_a_wrong_number_of_features_names_the_backbones_out_indices():
     with pytest.raises(ValueError, match='out_indices'):
         FPN(CHANNELS, 8, 3)(INPUTS[:2])
+
+
+def test_a_list_of_necks_is_applied_one_after_the_other():
+    first = dict(type='FPN', in_channels=CHANNELS, out_channels=8, num_outs=3)
+    neck = build_neck([first, dict(first, in_channels=[8, 8, 8], num_outs=4)])
+    assert sizes(neck(INPUTS)) == [21, 11, 6, 3]
+    assert '1.fpn_convs.0.conv.weight' in neck.state_dict()
