@@ -10,6 +10,7 @@ import contextlib
 import difflib
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -138,7 +139,11 @@ class Registry(mmengine.registry.Registry):
             if isinstance(cls, str):
                 cls = self.get(cls) or self._raise_unknown(cls, cfg)
             _check_arguments(cls, kwargs, cfg)
-            return cls(**kwargs)
+            try:
+                return cls(**kwargs)
+            except TypeError as error:  # a constructor with **kwargs hands them on to one that may not take them
+                _explain_unexpected(error, cls, kwargs, cfg)
+                raise
 
     def _checked_kwargs(self, cfg: Any, default_args: dict | None, path: str) -> dict:
         where = f' at {path}' if path else ''
@@ -206,18 +211,35 @@ def _check_arguments(cls: Callable, kwargs: dict, cfg: dict) -> None:
         return
     accepted = [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    place = f' (config path: {path})' if (path := _config_path(cfg)) else ''
     unknown = [] if takes_any else sorted(set(kwargs) - set(accepted))
     if unknown:
-        near = difflib.get_close_matches(unknown[0], accepted, n=1)
-        raise ConfigTypeError(
-            f'{cls.__name__} does not accept {", ".join(map(repr, unknown))}{place}'
-            + (f'; did you mean {near[0]!r}?' if near else '.')
-            + f' It accepts: {", ".join(accepted)}'
-        )
+        raise ConfigTypeError(_unknown_arguments(cls, unknown, accepted, cfg))
+    place = f' (config path: {path})' if (path := _config_path(cfg)) else ''
     missing = [n for n in accepted if parameters[n].default is inspect.Parameter.empty and n not in kwargs]
     if missing:
         raise ConfigTypeError(f'{cls.__name__} needs {", ".join(map(repr, missing))}{place}')
+
+
+def _explain_unexpected(error: TypeError, cls: type, kwargs: dict, cfg: dict) -> None:
+    """Raise ``ConfigTypeError`` if ``error`` is about one of ``kwargs`` that no base class of ``cls`` takes."""
+    found = re.search(r"__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    if not found or found[1] not in kwargs or not inspect.isclass(cls):
+        return
+    signatures = [inspect.signature(c.__init__).parameters for c in cls.__mro__ if '__init__' in vars(c)]
+    named = {n: None for s in signatures for n, p in s.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    accepted = [name for name in named if name != 'self']
+    if found[1] not in accepted:
+        raise ConfigTypeError(_unknown_arguments(cls, [found[1]], accepted, cfg)) from None
+
+
+def _unknown_arguments(cls: Callable, unknown: list[str], accepted: list[str], cfg: dict) -> str:
+    place = f' (config path: {path})' if (path := _config_path(cfg)) else ''
+    near = difflib.get_close_matches(unknown[0], accepted, n=1)
+    return (
+        f'{cls.__name__} does not accept {", ".join(map(repr, unknown))}{place}'
+        + (f'; did you mean {near[0]!r}?' if near else '.')
+        + f' It accepts: {", ".join(accepted)}'
+    )
 
 
 MODELS = Registry('model', 'mmdet_clone.models')

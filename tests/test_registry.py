@@ -147,6 +147,33 @@ def test_a_class_that_takes_any_keyword_is_not_second_guessed(parts):
     assert parts.build(dict(type='Anything', color='red')).kwargs == {'color': 'red'}
 
 
+def test_an_unknown_argument_handed_on_by_kwargs_is_told_like_any_other(parts):
+    class Base:
+        def __init__(self, size, color='black'): ...
+
+    @parts.register_module
+    class Derived(Base):
+        def __init__(self, groups=1, **kwargs):
+            super().__init__(**kwargs)
+
+    with pytest.raises(
+        ConfigTypeError, match=r"Derived does not accept 'colour' \(config path: model\.part\)"
+    ) as error:
+        parts.build(dict(type='Derived', size=1, colour='red'), path='model.part')
+    assert 'It accepts: groups, size, color' in str(error.value)
+
+
+def test_a_type_error_inside_a_constructor_is_left_as_it_is(parts):
+    @parts.register_module
+    class Broken:
+        def __init__(self, size):
+            dict.fromkeys(1)
+
+    with pytest.raises(TypeError, match='not iterable') as error:
+        parts.build(dict(type='Broken', size=1))
+    assert not isinstance(error.value, ConfigTypeError)
+
+
 @pytest.mark.parametrize('cfg', [None, 'ResNet', ['ResNet'], {}])
 def test_what_is_no_config_is_refused_with_what_was_given(parts, cfg):
     with pytest.raises((TypeError, KeyError), match='part'):

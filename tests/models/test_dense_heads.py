@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mmdet_clone.models import HEADS, MODELS, build_head
 from mmdet_clone.models.dense_heads import AnchorHead, BaseDenseHead, RetinaHead, RPNHead
 
-DENSE_HEADS = [name for name in HEADS.names() if issubclass(MODELS.get(name), BaseDenseHead)]
+DENSE_HEADS = [name for name in HEADS.names() if issubclass(MODELS.get(name), AnchorHead)]
 LOG2 = math.log(2)
 ASSIGNER = dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0)
 TRAIN = dict(assigner=ASSIGNER, allowed_border=-1, pos_weight=-1, debug=False)
@@ -43,7 +43,7 @@ def anchor_head(train: dict | None = None, **kwargs: object) -> AnchorHead:
 def losses_of(head: BaseDenseHead, boxes: list, labels: list, metas: list | None = None, **kwargs: object) -> dict:
     x = [torch.ones(len(boxes), head.in_channels, 2, 2)]
     losses = head.forward_train(x, metas or [meta()] * len(boxes), boxes, labels, **kwargs)
-    return {name: float(value) for name, value in losses.items()}
+    return {name: value.item() for name, value in losses.items()}
 
 
 BOX, LABEL = torch.tensor([[10.0, 8.0, 26.0, 24.0]]), torch.tensor([1])  # 2 pixels beside the last anchor: dx = 1/8
@@ -176,7 +176,7 @@ def test_losses_are_finite_when_every_image_is_empty(name, decoded):
     if decoded:
         head.reg_decoded_bbox, head.loss_bbox = True, MODELS.build(dict(type=decoded))
     losses = train_on(head, [NO_BOXES, NO_BOXES])
-    assert [float(v) for k, v in losses.items() if 'bbox' in k] == [0]
+    assert [v.item() for k, v in losses.items() if 'bbox' in k] == [0]
 
 
 @pytest.mark.parametrize('name', DENSE_HEADS)
@@ -204,7 +204,7 @@ def test_losses_are_finite_when_all_boxes_are_ignored(name):
     everything = torch.tensor([[-100.0, -100, 200, 200]])
     train_on(head, [NO_BOXES, NO_BOXES], gt_bboxes_ignore=[everything, everything])
     losses = train_on(head, [BOX, BOX], gt_bboxes_ignore=[everything, everything])
-    assert [float(v) for k, v in losses.items() if 'bbox' in k] == [0]
+    assert [v.item() for k, v in losses.items() if 'bbox' in k] == [0]
 
 
 @pytest.mark.parametrize('name', DENSE_HEADS)
@@ -212,7 +212,7 @@ def test_losses_are_finite_when_no_anchor_is_inside_the_image(name):
     head = small(name)
     head.allowed_border = 0
     losses = train_on(head, [torch.tensor([[0.0, 0, 6, 6]])], metas=[meta(8, 8)])
-    assert [float(v) for v in losses.values()] == [0, 0]
+    assert [v.item() for v in losses.values()] == [0, 0]
 
 
 def test_training_can_return_boxes_by_another_configuration():

@@ -166,7 +166,7 @@ def test_blocks_start_as_identities_if_asked(depth, last, zero, caplog):
     weight = getattr(model.layer3[1], last).weight
     assert weight.eq(0 if zero else 1).all()
     assert model.layer3[1].bn1.weight.eq(1).all()
-    assert float(model.conv1.weight.std()) == pytest.approx((2 / (8 * 49)) ** 0.5, rel=0.1)  # He et al., fan out
+    assert model.conv1.weight.std().item() == pytest.approx((2 / (8 * 49)) ** 0.5, rel=0.1)  # He et al., fan out
 
 
 def test_context_blocks_are_inserted_where_plugins_say():
