@@ -24,6 +24,13 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    from mmdet_clone.apis.errors import clear_errors
+
+    with clear_errors():
+        detect(args)
+
+
+def detect(args: argparse.Namespace) -> None:
     suffixes = {'.jpg', '.jpeg', '.png', '.bmp'}
     if not args.images.is_dir():
         raise SystemExit(f'error: there is no folder {args.images}')

@@ -23,6 +23,13 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    from mmdet_clone.apis.errors import clear_errors
+
+    with clear_errors():
+        detect(args)
+
+
+def detect(args: argparse.Namespace) -> None:
     from mmdet_clone.apis import inference_detector, init_detector, show_result
     from mmdet_clone.apis.inference import named_palette
 

@@ -28,6 +28,13 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    from mmdet_clone.apis.errors import clear_errors
+
+    with clear_errors():
+        detect(args)
+
+
+def detect(args: argparse.Namespace) -> None:
     import cv2
     from mmengine.utils import track_iter_progress
 

@@ -43,6 +43,7 @@ __all__ = [
     'Registry',
     'UnknownTypeError',
     'build_from_cfg',
+    'type_name',
 ]
 
 
@@ -177,6 +178,12 @@ def build_from_cfg(cfg: dict, registry: Registry, default_args: dict | None = No
     return registry.build(cfg, default_args)
 
 
+def type_name(cfg: Any) -> str:
+    """The name of the class that a config dict asks for, without a prefix (``'mmdet.ResNet'``); else empty."""
+    kind = cfg.get('type', '') if isinstance(cfg, dict) else ''
+    return kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
+
+
 @contextlib.contextmanager
 def _building(cfg: dict, path: str) -> Iterator[None]:
     token = _root.set((cfg, path)) if _root.get() is None else None
@@ -193,14 +200,27 @@ def _config_path(cfg: dict) -> str:
     if root is None:
         return ''
 
-    def search(node: Any, path: str) -> str | None:
-        if node is cfg or (isinstance(node, dict) and node == cfg):
+    def search(node: Any, path: str, is_it: Callable[[Any], bool]) -> str | None:
+        if is_it(node):
             return path
         items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list | tuple) else ()
-        found = (search(child, f'{path}.{key}' if path else str(key)) for key, child in items)
+        found = (search(child, f'{path}.{key}' if path else str(key), is_it) for key, child in items)
         return next(filter(None, found), None)
 
-    return search(*root) or root[1]
+    # the dict itself, else one like it: constructors build their parts from copies too
+    return search(*root, lambda node: node is cfg) or search(*root, lambda node: _alike(node, cfg)) or root[1]
+
+
+def _alike(node: Any, cfg: dict) -> bool:
+    try:
+        return isinstance(node, dict) and node == cfg
+    except (ValueError, RuntimeError):  # arrays or tensors inside, which have no single truth value
+        return False
+
+
+def _in_place(cfg: dict) -> str:
+    path = _config_path(cfg)
+    return f' (config path: {path})' if path else ''
 
 
 def _check_arguments(cls: Callable, kwargs: dict, cfg: dict) -> None:
@@ -214,10 +234,9 @@ def _check_arguments(cls: Callable, kwargs: dict, cfg: dict) -> None:
     unknown = [] if takes_any else sorted(set(kwargs) - set(accepted))
     if unknown:
         raise ConfigTypeError(_unknown_arguments(cls, unknown, accepted, cfg))
-    place = f' (config path: {path})' if (path := _config_path(cfg)) else ''
     missing = [n for n in accepted if parameters[n].default is inspect.Parameter.empty and n not in kwargs]
     if missing:
-        raise ConfigTypeError(f'{cls.__name__} needs {", ".join(map(repr, missing))}{place}')
+        raise ConfigTypeError(f'{cls.__name__} needs {", ".join(map(repr, missing))}{_in_place(cfg)}')
 
 
 def _explain_unexpected(error: TypeError, cls: type, kwargs: dict, cfg: dict) -> None:
@@ -233,12 +252,12 @@ def _explain_unexpected(error: TypeError, cls: type, kwargs: dict, cfg: dict) ->
 
 
 def _unknown_arguments(cls: Callable, unknown: list[str], accepted: list[str], cfg: dict) -> str:
-    place = f' (config path: {path})' if (path := _config_path(cfg)) else ''
-    near = difflib.get_close_matches(unknown[0], accepted, n=1)
+    near = [match for name in unknown for match in difflib.get_close_matches(name, accepted, n=1)]
     return (
-        f'{cls.__name__} does not accept {", ".join(map(repr, unknown))}{place}'
-        + (f'; did you mean {near[0]!r}?' if near else '.')
+        f'{cls.__name__} does not accept {", ".join(map(repr, unknown))}{_in_place(cfg)}'
+        + (f'; did you mean {", ".join(map(repr, near))}?' if near else '.')
         + f' It accepts: {", ".join(accepted)}'
+        + ('. If a base config has them, replace its dict by _delete_=True beside type' if len(unknown) > 1 else '')
     )
 
 

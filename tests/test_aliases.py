@@ -211,6 +211,34 @@ def test_a_name_without_counterpart_is_an_import_error_that_says_so(project):
         load_config(folder / 'config.py')
 
 
+def test_checkpoints_are_read_without_running_what_they_hold(project, tmp_path):
+    class Hostile:
+        def __reduce__(self):
+            return (open, (str(tmp_path / 'ran'), 'w'))
+
+    torch.save({'backbone.weight': torch.ones(2), 'head.weight': torch.zeros(1)}, tmp_path / 'good.pth')
+    torch.save({'state_dict': {}, 'meta': Hostile()}, tmp_path / 'hostile.pth')
+    text = 'from mmcv.runner import CheckpointLoader, _load_checkpoint, _load_checkpoint_with_prefix'
+    project({'own_reader.py': text})
+    with aliases():
+        module = importlib.import_module('own_reader')
+    assert module._load_checkpoint_with_prefix('backbone.', str(tmp_path / 'good.pth')).keys() == {'weight'}
+    assert module._load_checkpoint(str(tmp_path / 'good.pth'), 'cpu', None).keys() == {'backbone.weight', 'head.weight'}
+    for read in (module._load_checkpoint, module.CheckpointLoader.load_checkpoint):
+        with pytest.raises(ValueError, match=r'asks for .*open'):
+            read(str(tmp_path / 'hostile.pth'), map_location='cpu', logger='a logger')
+    assert not (tmp_path / 'ran').exists()
+
+
+def test_a_constructor_of_optimizers_derives_from_the_old_name(project):
+    text = 'from mmcv.runner import DefaultOptimizerConstructor'
+    project({'own_constructor.py': text})
+    with aliases():
+        module = importlib.import_module('own_constructor')
+    optimizer = module.DefaultOptimizerConstructor(dict(type='SGD', lr=0.5))(torch.nn.Linear(1, 1))
+    assert isinstance(optimizer, torch.optim.SGD) and optimizer.defaults['lr'] == 0.5
+
+
 def test_operators_are_ours(project):
     project({'own_ops.py': 'from mmcv.ops import RoIAlign, batched_nms, nms\nfrom mmcv.ops.nms import nms as same'})
     with aliases():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import mmengine.hooks
 import mmengine.registry
+import numpy as np
 import pytest
 
 from mmdet_clone import registry
-from mmdet_clone.registry import ConfigTypeError, Registry, UnknownTypeError, build_from_cfg
+from mmdet_clone.registry import ConfigTypeError, Registry, UnknownTypeError, build_from_cfg, type_name
 
 
 @pytest.fixture
@@ -69,6 +70,8 @@ def test_prefixes_of_other_libraries_resolve_to_our_names(parts):
     class Wheel: ...
 
     assert parts.get('mmdet.Wheel') is parts.get('mmcls.Wheel') is Wheel
+    kinds = [dict(type='mmdet.Wheel'), dict(type='Wheel'), dict(type=Wheel), dict(), Wheel]
+    assert [type_name(kind) for kind in kinds] == ['Wheel', 'Wheel', 'Wheel', '', '']
 
 
 def test_names_of_the_parent_registry_are_found():
@@ -129,6 +132,29 @@ def test_an_unknown_argument_names_the_class_the_path_and_what_is_accepted(neste
 def test_a_missing_argument_names_the_class_and_the_path(nested):
     with pytest.raises(ConfigTypeError, match=r"Wheel needs 'size' \(config path: model\.wheels\.0\)"):
         nested.build(dict(type='Car', wheels=[dict(type='Wheel')]), path='model')
+
+
+def test_the_path_is_that_of_the_dict_itself_where_another_is_equal(families):
+    parts, wholes = families
+
+    @parts.register_module
+    class Bolt:
+        def __init__(self, size): ...
+
+    @wholes.register_module
+    class Bike:
+        def __init__(self, front, rear):
+            self.rear = parts.build(rear)
+
+    with pytest.raises(ConfigTypeError, match=r'\(config path: model\.rear\)'):
+        wholes.build(dict(type='Bike', front=dict(type='Bolt'), rear=dict(type='Bolt')), path='model')
+
+
+def test_arrays_in_a_config_are_no_obstacle(nested):
+    wheels = [dict(type='Wheel', size=np.zeros(2)), dict(type='Wheel', size=np.ones(2))]
+    assert len(nested.build(dict(type='Car', wheels=wheels)).wheels) == 2
+    with pytest.raises(ConfigTypeError, match=r"does not accept 'colour' \(config path: model"):
+        nested.build(dict(type='Car', wheels=[dict(wheel, colour=np.ones(2)) for wheel in wheels]), path='model')
 
 
 def test_the_path_of_one_failed_build_does_not_leak_into_the_next(nested):

@@ -12,7 +12,7 @@ launch() {
     fi
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} MKL_NUM_THREADS=${MKL_NUM_THREADS:-1}
     PYTHONPATH="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)${PYTHONPATH:+:$PYTHONPATH}" \
-        exec "$python" -m torch.distributed.run --nnodes "$nnodes" --node_rank "${NODE_RANK:-0}" \
+        exec "$python" "$(dirname "${BASH_SOURCE[0]}")/_torchrun.py" --nnodes "$nnodes" --node_rank "${NODE_RANK:-0}" \
         --master_addr "${MASTER_ADDR:-127.0.0.1}" --master_port "$port" --nproc_per_node "$GPUS" "$@"
 }
 

@@ -24,8 +24,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--show', action='store_true', help='show the detections in a window')
     parser.add_argument('--show-dir', metavar='DIR', help='write pictures of the detections to this folder')
     parser.add_argument('--show-score-thr', type=float, default=0.3, help='lowest score that is shown (default 0.3)')
-    parser.add_argument('--gpu-collect', action='store_true', help='gather the results over the GPUs, not by files')
-    parser.add_argument('--tmpdir', help='folder, seen by all processes, to gather the results in')
+    parser.add_argument('--gpu-collect', action='store_true', help='gather the results of all processes over the GPUs')
+    parser.add_argument('--tmpdir', help='gather the results by files in this folder, which all processes see')
     parser.add_argument(
         '--eval-options', nargs='+', action='extend', type=key_value, default=[], metavar='KEY=VALUE',
         help="further arguments of the data set's evaluate(), such as classwise=True; of format_results() with "
@@ -60,9 +60,12 @@ def check_purpose(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
 
 def main() -> None:
     args = parse_args()
-    from mmdet_clone.apis.entry import run_testing
+    from mmdet_clone.apis.errors import clear_errors
 
-    run_testing(args)
+    with clear_errors():
+        from mmdet_clone.apis.entry import run_testing
+
+        run_testing(args)
 
 
 if __name__ == '__main__':

@@ -29,6 +29,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--auto-scale-lr', action='store_true', help="scale the learning rate by the batch size and the config's base"
     )
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='load checkpoints that need Python code to be run; only files whose origin you trust',
+    )
     add_config_options(parser)
     add_launcher(parser)
     parser.add_argument(
@@ -46,9 +51,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from mmdet_clone.apis.entry import run_training
+    from mmdet_clone.apis.errors import clear_errors
 
-    run_training(args)
+    with clear_errors():
+        from mmdet_clone.apis.entry import run_training
+
+        run_training(args)
 
 
 if __name__ == '__main__':

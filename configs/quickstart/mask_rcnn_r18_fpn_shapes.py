@@ -14,6 +14,7 @@ model = dict(
         frozen_stages=-1,
         norm_cfg=norm_cfg,
         norm_eval=False,
+        zero_init_residual=False,
         init_cfg=None,
     ),
     neck=dict(in_channels=[16, 32, 64, 128], out_channels=48, num_outs=4, norm_cfg=norm_cfg),
@@ -24,13 +25,15 @@ model = dict(
     ),
     roi_head=dict(
         bbox_roi_extractor=dict(
-            roi_layer=dict(sampling_ratio=2), out_channels=48, featmap_strides=[4, 8, 16], finest_scale=28
+            roi_layer=dict(sampling_ratio=1), out_channels=48, featmap_strides=[4, 8, 16], finest_scale=28
         ),
-        bbox_head=dict(in_channels=48, fc_out_channels=128, num_classes=len(classes)),
+        bbox_head=dict(in_channels=48, fc_out_channels=128, num_classes=len(classes), reg_class_agnostic=True),
         mask_roi_extractor=dict(
-            roi_layer=dict(sampling_ratio=2), out_channels=48, featmap_strides=[4, 8, 16], finest_scale=28
+            roi_layer=dict(sampling_ratio=1), out_channels=48, featmap_strides=[4, 8, 16], finest_scale=28
         ),
-        mask_head=dict(num_convs=2, in_channels=48, conv_out_channels=48, num_classes=len(classes)),
+        mask_head=dict(
+            num_convs=2, in_channels=48, conv_out_channels=48, num_classes=len(classes), class_agnostic=True
+        ),
     ),
     train_cfg=dict(
         rpn=dict(sampler=dict(num=64)),
@@ -69,7 +72,7 @@ test_pipeline = [
     ),
 ]
 data = dict(
-    samples_per_gpu=8,
+    samples_per_gpu=4,
     workers_per_gpu=1,
     train=dict(
         type=dataset_type,
@@ -93,10 +96,10 @@ data = dict(
         pipeline=test_pipeline,
     ),
 )
-evaluation = dict(interval=6, metric=['bbox', 'segm'])
-optimizer = dict(type='AdamW', lr=1e-3, weight_decay=0.01)
+evaluation = dict(interval=8, metric=['bbox', 'segm'])
+optimizer = dict(type='AdamW', lr=3e-3, weight_decay=0.01)
 optimizer_config = dict(grad_clip=dict(max_norm=10, norm_type=2))
 lr_config = dict(policy='CosineAnnealing', min_lr=1e-5, warmup='linear', warmup_iters=100, warmup_ratio=0.01)
-runner = dict(type='EpochBasedRunner', max_epochs=24)
-checkpoint_config = dict(interval=6, max_keep_ckpts=2)
-log_config = dict(interval=10, hooks=[dict(type='TextLoggerHook')])
+runner = dict(type='EpochBasedRunner', max_epochs=16)
+checkpoint_config = dict(interval=3, max_keep_ckpts=2)
+log_config = dict(interval=20, hooks=[dict(type='TextLoggerHook')])

@@ -107,9 +107,10 @@ RENAMED: dict[str, dict[str, str]] = {
         'get_dist_info': 'mmengine.dist:get_dist_info',
         'master_only': 'mmengine.dist:master_only',
         'allreduce_params': 'mmengine.dist:all_reduce_params',
-        'DefaultOptimizerConstructor': 'mmengine.optim:DefaultOptimWrapperConstructor',
-        '_load_checkpoint': 'mmengine.runner.checkpoint:_load_checkpoint',
-        '_load_checkpoint_with_prefix': 'mmengine.runner.checkpoint:_load_checkpoint_with_prefix',
+        'DefaultOptimizerConstructor': _OURS + 'engine.optimizer:DefaultOptimizerConstructor',
+        'CheckpointLoader': _STAND_INS + ':CheckpointLoader',
+        '_load_checkpoint': _STAND_INS + ':load_checkpoint_file',
+        '_load_checkpoint_with_prefix': _STAND_INS + ':load_weights_below',
     },
     'mmcv.utils': {
         'TORCH_VERSION': 'mmengine.utils.dl_utils:TORCH_VERSION',

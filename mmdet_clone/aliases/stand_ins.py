@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import mmdet_clone.registry
 
 __all__ = [
+    'CheckpointLoader',
     'DataContainer',
     'MMDataParallel',
     'Registry',
@@ -25,6 +26,8 @@ __all__ = [
     'get_logger',
     'get_root_logger',
     'images_to_levels',
+    'load_checkpoint_file',
+    'load_weights_below',
     'multi_apply',
     'reduce_mean',
     'unmap',
@@ -167,6 +170,26 @@ def _cast(value: Any, dtype: torch.dtype) -> Any:
     if isinstance(value, dict):
         return type(value)({key: _cast(item, dtype) for key, item in value.items()})
     return type(value)(_cast(item, dtype) for item in value) if type(value) in (list, tuple) else value
+
+
+def load_checkpoint_file(filename: str, map_location: Any = None, logger: Any = None) -> dict:
+    """mmcv 1.x's ``_load_checkpoint``: the content of a checkpoint file, of which nothing is run."""
+    from mmdet_clone.engine.checkpoint import read_checkpoint
+
+    return read_checkpoint(filename, map_location or 'cpu')
+
+
+def load_weights_below(prefix: str, filename: str, map_location: Any = None) -> dict[str, Tensor]:
+    """mmcv 1.x's ``_load_checkpoint_with_prefix``: the weights whose names start with ``prefix``, without it."""
+    from mmdet_clone.engine.checkpoint import weights_below
+
+    return weights_below(prefix, load_checkpoint_file(filename, map_location), filename)
+
+
+class CheckpointLoader:
+    """mmcv 1.x's reader of checkpoints from anywhere."""
+
+    load_checkpoint = staticmethod(load_checkpoint_file)
 
 
 def wrap_fp16_model(model: nn.Module) -> None:

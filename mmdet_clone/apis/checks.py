@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 
 from torch import nn
 
+from mmdet_clone.engine.dist import broadcast_object, get_dist_info
 from mmdet_clone.engine.hooks.checks import check_num_classes
+from mmdet_clone.engine.hooks.evaluation import EvalHook
 
 
 def check_before_training(
@@ -21,9 +24,13 @@ def check_before_training(
     check_not_empty(train, 'data.train')
     if val_dataset is not None:
         check_not_empty(val_dataset, 'data.val')
+        check_evaluation(val_dataset, evaluate_arguments(cfg.get('evaluation') or {}))
     check_same_classes(class_names(train), class_names(val_dataset))
     check_num_classes(model, train, logger)
     check_masks_are_loaded(cfg, model)
+    check_images(train, 'data.train')
+    if val_dataset is not None:
+        check_images(val_dataset, 'data.val')
 
 
 def check_files(cfg: dict) -> None:
@@ -34,6 +41,77 @@ def check_files(cfg: dict) -> None:
                 f'{key} names a checkpoint that does not exist: {value} (looked in {Path(value).absolute().parent}). '
                 f'Correct it, or set {key}=None'
             )
+
+
+# entries of ``evaluation`` in a config that speak to the hook, not to the data set
+HOOK_ARGUMENTS = {'type', 'priority', *inspect.signature(EvalHook).parameters} - {'eval_kwargs'}
+
+
+def evaluate_arguments(evaluation: dict) -> dict:
+    """The entries of a config's ``evaluation`` that ``dataset.evaluate`` takes."""
+    return {key: value for key, value in evaluation.items() if key not in HOOK_ARGUMENTS}
+
+
+def check_evaluation(dataset: Any, arguments: dict, source: str = 'evaluation') -> None:
+    """Raise ``ValueError`` for arguments that the data set's ``evaluate`` would refuse, hours later.
+
+    Args:
+        arguments: what ``evaluate`` will be called with, beside the results.
+        source: where they come from, for the message.
+    """
+    parts = dataset.datasets if hasattr(dataset, 'datasets') else [dataset]
+    for part in parts:
+        evaluate = getattr(type(part), 'evaluate', None)
+        if evaluate is None:
+            raise ValueError(f'{type(part).__name__} has no method evaluate: it cannot be evaluated')
+        accepted = inspect.signature(evaluate).parameters
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in accepted.values())
+        unknown = sorted(set(arguments) - set(accepted)) if not takes_any else []
+        if unknown:
+            names = [name for name in accepted if name not in ('self', 'results', 'logger')]
+            near = difflib.get_close_matches(unknown[0], names, n=1)
+            raise ValueError(
+                f'{source}: {type(part).__name__}.evaluate does not take {", ".join(map(repr, unknown))}'
+                + (f' (did you mean {near[0]!r}?)' if near else '')
+                + f'. It takes {", ".join(names)}'
+            )
+        _check_metric(part, arguments.get('metric'), source)
+
+
+def _check_metric(dataset: Any, metric: str | Sequence[str] | None, source: str) -> None:
+    # of the class that defines ``evaluate``: a subclass with its own has measures of its own
+    owner = next(cls for cls in type(dataset).__mro__ if 'evaluate' in vars(cls))
+    known = vars(owner).get('METRICS')
+    asked = [metric] if isinstance(metric, str) else list(metric or ())
+    wrong = [name for name in asked if known and name not in known]
+    if wrong:
+        raise ValueError(
+            f'{source}: {type(dataset).__name__} has no metric {", ".join(map(repr, wrong))}; it has {", ".join(known)}'
+        )
+
+
+def check_images(dataset: Any, key: str, limit: int = 1000) -> None:
+    """Raise for images that are missing, damaged or of another size than annotated: ``dataset.check_images``.
+
+    Rank 0 looks, so that many processes do not ask one file server for the same; all ranks raise.
+    """
+    problem = _image_problem(dataset, limit) if get_dist_info()[0] == 0 else None
+    problem = broadcast_object(problem)
+    if problem is not None:
+        raise type(problem)(f'{key}: {problem}')
+
+
+def _image_problem(dataset: Any, limit: int) -> Exception | None:
+    for part in getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]:
+        if part is not None and (problem := _image_problem(part, limit)):
+            return problem
+    if not hasattr(dataset, 'check_images') or not dataset.loads_images:
+        return None
+    try:
+        dataset.check_images(limit)
+    except (FileNotFoundError, ValueError) as error:
+        return type(error)(str(error))
+    return None
 
 
 def check_not_empty(dataset: Any, key: str) -> None:
@@ -102,7 +180,7 @@ def _checkpoint_entries(cfg: dict) -> Iterator[tuple[str, Any]]:
 def _pretrained_entries(node: Any, path: str) -> Iterator[tuple[str, Any]]:
     if isinstance(node, list | tuple):
         for i, child in enumerate(node):
-            yield from _pretrained_entries(child, f'{path}[{i}]')
+            yield from _pretrained_entries(child, f'{path}.{i}')
     elif isinstance(node, dict):
         if node.get('type') == 'Pretrained':
             yield f'{path}.checkpoint', node.get('checkpoint')

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import logging
 import os
 import pickle
 import platform
-import tempfile
+import sys
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,14 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger, print_log
 
 from mmdet_clone.config import DictAction, check_trainable, config_text, dump_config, load_config, loader_args
-from mmdet_clone.engine import get_dist_info, init_dist, init_random_seed, set_random_seed
+from mmdet_clone.engine import (
+    find_latest_checkpoint,
+    get_dist_info,
+    init_dist,
+    init_random_seed,
+    set_random_seed,
+)
+from mmdet_clone.engine.checkpoint import read_checkpoint
 from mmdet_clone.engine.dist import barrier, broadcast_object
 from mmdet_clone.engine.hooks.checks import check_num_classes
 from mmdet_clone.engine.runner import ensure_writable
@@ -40,19 +49,27 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
 
 def run_training(args: argparse.Namespace) -> Any:
     """Train as the command line of ``tools/train.py`` asks; returns the runner."""
+    quiet_other_processes()
     cfg = load_config(args.config, parse_options(args.cfg_options))
     check_trainable(cfg)
     apply_train_arguments(cfg, args)
     start_processes(args.launcher, cfg, args.gpu_id)
     from mmdet_clone.apis.checks import check_files
-    from mmdet_clone.apis.train import build_train_datasets, train_detector
-    from mmdet_clone.models import build_detector
 
     check_files(cfg)
     ensure_writable(cfg.work_dir)
     timestamp = broadcast_object(time.strftime('%Y%m%d_%H%M%S'))
     logger = root_logger(Path(cfg.work_dir) / f'{timestamp}.log', cfg.get('log_level', 'INFO'))
-    cfg.seed = init_random_seed(args.seed if args.seed is not None else cfg.get('seed'))
+    with warnings_as_lines(logger.warning):
+        return _train(cfg, args, logger, timestamp)
+
+
+def _train(cfg: Config, args: argparse.Namespace, logger: MMLogger, timestamp: str) -> Any:
+    from mmdet_clone.apis.train import build_train_datasets, train_detector
+    from mmdet_clone.models import build_detector
+
+    given = args.seed if args.seed is not None else cfg.get('seed')
+    cfg.seed = init_random_seed(given if given is not None else seed_of_resumed(cfg))
     rank, world_size = get_dist_info()
     set_random_seed(cfg.seed + rank * args.diff_seed, deterministic=cfg.deterministic)
     environment = environment_text()
@@ -86,6 +103,7 @@ def apply_train_arguments(cfg: Config, args: argparse.Namespace) -> None:
         cfg.resume_from = args.resume_from
     cfg.auto_resume = args.auto_resume
     cfg.deterministic = args.deterministic or cfg.get('deterministic', False)
+    cfg.trust_checkpoint = args.trust_checkpoint or cfg.get('trust_checkpoint', False)
     cfg.gpu_ids = [args.gpu_id]
     if args.auto_scale_lr:
         if (cfg.get('auto_scale_lr') or {}).get('base_batch_size') is None:
@@ -96,19 +114,39 @@ def apply_train_arguments(cfg: Config, args: argparse.Namespace) -> None:
         cfg.auto_scale_lr.enable = True
 
 
+def seed_of_resumed(cfg: Config) -> int | None:
+    """The seed of the run to be continued, so that its images come in the same order; ``None`` for a new run."""
+    path = cfg.get('resume_from') or (find_latest_checkpoint(cfg.work_dir) if cfg.auto_resume else None)
+    if not path:
+        return None
+    return (read_checkpoint(path, trust=cfg.trust_checkpoint).get('meta') or {}).get('seed')
+
+
 # ---------------------------------------------------------------- testing
 
 
 def run_testing(args: argparse.Namespace) -> dict | None:
     """Test as the command line of ``tools/test.py`` asks; returns the figures of ``--eval``, if any, on rank 0."""
+    quiet_other_processes()
     cfg = load_config(args.config, parse_options(args.cfg_options))
     check_checkpoint_argument(args.checkpoint)
-    for path in filter(None, (args.out, args.work_dir and Path(args.work_dir) / 'eval.json')):
-        check_can_write(path)
+    out = {'--out': args.out and Path(args.out).parent, '--work-dir': args.work_dir, '--show-dir': args.show_dir}
+    for option, folder in {**out, '--tmpdir': args.tmpdir}.items():
+        if folder:
+            ensure_writable(folder, option)  # now, not after a long run
     start_processes(args.launcher, cfg, args.gpu_id)
+    with warnings_as_lines(_say_warning):
+        return _test(cfg, args)
+
+
+def _test(cfg: Config, args: argparse.Namespace) -> dict | None:
+    from mmdet_clone.apis.checks import check_evaluation, check_images
     from mmdet_clone.apis.test import multi_gpu_test, single_gpu_test
 
     dataset, loader = build_test_loader(cfg, distributed=args.launcher != 'none')
+    if args.eval:
+        check_evaluation(dataset, evaluation_arguments(cfg, args), '--eval and --eval-options')
+    check_images(dataset, 'data.test')
     model = load_for_test(cfg, args, dataset)
     check_num_classes(model, dataset)
     if args.launcher == 'none':
@@ -155,6 +193,7 @@ def build_test_loader(cfg: Config, distributed: bool) -> tuple[Any, Any]:
 
 def load_for_test(cfg: Config, args: argparse.Namespace, dataset: Any) -> Any:
     """The detector with the checkpoint's weights, on the device to use."""
+    from mmdet_clone.apis.class_names import palette_of
     from mmdet_clone.apis.inference import without_pretrained
     from mmdet_clone.engine import load_checkpoint
     from mmdet_clone.models import build_detector
@@ -164,7 +203,7 @@ def load_for_test(cfg: Config, args: argparse.Namespace, dataset: Any) -> Any:
     model = build_detector(model_cfg)
     meta = load_checkpoint(model, args.checkpoint, map_location='cpu', trust=args.trust_checkpoint).get('meta') or {}
     model.CLASSES = meta.get('CLASSES') or dataset.CLASSES
-    model.PALETTE = meta.get('PALETTE') or getattr(dataset, 'PALETTE', None)
+    model.PALETTE = palette_of(meta, cfg, len(model.CLASSES or ()))
     if dataset.CLASSES is not None and tuple(model.CLASSES) != tuple(dataset.CLASSES):
         print_log(
             f'the checkpoint knows {len(model.CLASSES)} classes ({", ".join(model.CLASSES[:5])} ...), data.test has '
@@ -178,18 +217,17 @@ def load_for_test(cfg: Config, args: argparse.Namespace, dataset: Any) -> Any:
     return model.to(torch.device('cuda', torch.cuda.current_device()) if torch.cuda.is_available() else 'cpu').eval()
 
 
-# Entries of `evaluation` in a config that speak to the hook, not to the data set.
-HOOK_KEYS = (
-    'interval', 'tmpdir', 'start', 'gpu_collect', 'save_best', 'rule', 'dynamic_intervals', 'by_epoch', 'less_keys',
-    'greater_keys', 'out_dir', 'file_client_args', 'broadcast_bn_buffer', 'priority', 'metric', 'type',
-)  # fmt: skip
+def evaluation_arguments(cfg: Config, args: argparse.Namespace) -> dict:
+    """What ``dataset.evaluate`` is called with: ``evaluation`` of the config, changed by the command line."""
+    from mmdet_clone.apis.checks import evaluate_arguments
+
+    of_config = evaluate_arguments(cfg.get('evaluation') or {})
+    return {**of_config, 'metric': args.eval, **parse_options(args.eval_options)}
 
 
 def evaluate(dataset: Any, results: list, cfg: Config, args: argparse.Namespace) -> dict:
     """Evaluate, print the figures and, where there is a work dir, write them to ``eval_<time>.json`` in it."""
-    kwargs = {key: value for key, value in (cfg.get('evaluation') or {}).items() if key not in HOOK_KEYS}
-    kwargs.update(metric=args.eval, **parse_options(args.eval_options))
-    figures = dataset.evaluate(results, **kwargs)
+    figures = dataset.evaluate(results, **evaluation_arguments(cfg, args))
     print(dict(figures))
     if args.work_dir:
         import mmengine
@@ -218,16 +256,6 @@ def format_results(dataset: Any, results: list, args: argparse.Namespace) -> Non
 def check_checkpoint_argument(path: str) -> None:
     if '://' not in path and not Path(path).expanduser().is_file():
         raise FileNotFoundError(f'no such checkpoint: {path} (looked in {Path(path).absolute().parent})')
-
-
-def check_can_write(path: str | os.PathLike) -> None:
-    """Make the folder of a file that is written after a long run, and try it, before that run."""
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=Path(path).parent):
-            pass
-    except OSError as error:
-        raise type(error)(f'cannot write {path}: {error.strerror or error}. Choose another folder') from error
 
 
 def write_pickle(value: Any, path: str | os.PathLike) -> None:
@@ -259,6 +287,30 @@ def start_processes(launcher: str, cfg: Config, gpu_id: int = 0) -> None:
         import cv2
 
         cv2.setNumThreads(int(cfg.opencv_num_threads))
+
+
+def quiet_other_processes() -> None:
+    """What is said before the process group is there, rank 0 alone shall say."""
+    if os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) != '0':
+        MMLogger.get_current_instance().setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def warnings_as_lines(say: Callable[[str], None]) -> Iterator[None]:
+    """Hand warnings to ``say``: our own by their text, others with the place in the code that they come from."""
+
+    def show(message: Warning, category: type, filename: str, lineno: int, *_: Any) -> None:
+        ours = issubclass(category, UserWarning) and str(Path(__file__).parent.parent) in filename
+        say(str(message) if ours else f'{category.__name__}: {message} ({filename}, line {lineno})')
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+def _say_warning(text: str) -> None:
+    if get_dist_info()[0] == 0:
+        print(f'warning: {text}', file=sys.stderr)
 
 
 def leave_processes() -> None:

@@ -48,14 +48,15 @@ def multi_gpu_test(
     """The same with several processes, each of which tests its share; on the CPU too.
 
     Args:
-        tmpdir, gpu_collect: accepted for MMDetection 2.x's callers; results are gathered by the process group.
+        tmpdir: gather the results through files in this folder, which all processes see.
+        gpu_collect: gather them over the GPUs; by default they travel over the network between the CPUs.
         out_dir, show_score_thr: as in :func:`single_gpu_test`; each process writes its share.
 
     Returns:
         the results on rank 0, None on the others.
     """
     drawn = picture_writer(unwrap_model(model), data_loader, False, out_dir, show_score_thr)
-    return run_test(model, data_loader, progress=True, on_result=drawn)
+    return run_test(model, data_loader, progress=True, on_result=drawn, tmpdir=tmpdir, gpu_collect=gpu_collect)
 
 
 def picture_writer(

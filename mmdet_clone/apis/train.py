@@ -80,6 +80,7 @@ def train_detector(
         distributed=distributed,
         meta=meta,
         timestamp=timestamp,
+        trust=cfg.get('trust_checkpoint', False),
     )
     runner.train()
     return runner
@@ -130,6 +131,7 @@ def scale_learning_rate(cfg: Config, world_size: int, logger: logging.Logger | N
         f'learning rate {cfg.optimizer.lr} for a batch of {base} becomes {scaled} for one of {batch_size}', 'current'
     )
     cfg.optimizer.lr = scaled
+    cfg.auto_scale_lr.enable = False  # whoever trains by the dumped config must not scale again
 
 
 def _train_loader(dataset: Any, cfg: Config, distributed: bool) -> Any:

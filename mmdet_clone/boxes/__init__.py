@@ -1,6 +1,6 @@
 """How ground truth meets predictions: priors, coders, assigners, samplers, and the way back to detections."""
 
-from mmdet_clone.boxes.assigners import AssignResult, BaseAssigner, MaxIoUAssigner
+from mmdet_clone.boxes.assigners import AssignResult, BaseAssigner, MaxIoUAssigner, SimOTAAssigner
 from mmdet_clone.boxes.builder import (
     build_anchor_generator,
     build_assigner,
@@ -22,8 +22,15 @@ from mmdet_clone.boxes.postprocess import (
     select_per_level,
     select_proposals_per_level,
 )
-from mmdet_clone.boxes.priors import AnchorGenerator, anchor_inside_flags, unmap
-from mmdet_clone.boxes.samplers import BaseSampler, PseudoSampler, RandomSampler, SamplingResult
+from mmdet_clone.boxes.priors import (
+    AnchorGenerator,
+    MlvlPointGenerator,
+    PointGenerator,
+    SSDAnchorGenerator,
+    anchor_inside_flags,
+    unmap,
+)
+from mmdet_clone.boxes.samplers import BaseSampler, OHEMSampler, PseudoSampler, RandomSampler, SamplingResult
 
 __all__ = [
     'AnchorGenerator',
@@ -35,10 +42,15 @@ __all__ = [
     'Candidates',
     'DeltaXYWHBBoxCoder',
     'MaxIoUAssigner',
+    'MlvlPointGenerator',
+    'OHEMSampler',
+    'PointGenerator',
     'PostprocessConfig',
     'PseudoSampler',
     'RandomSampler',
+    'SSDAnchorGenerator',
     'SamplingResult',
+    'SimOTAAssigner',
     'anchor_inside_flags',
     'bbox2delta',
     'build_anchor_generator',

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmdet_clone.boxes.postprocess import PostprocessConfig
-from mmdet_clone.ops.boxes import bbox_mapping_back
+from mmdet_clone.ops.boxes import bbox_mapping, bbox_mapping_back
 from mmdet_clone.ops.nms import nms
 
 
@@ -28,7 +28,7 @@ def merge_aug_proposals(
     """
     cfg = PostprocessConfig.from_cfg(cfg)
     recovered = [
-        torch.cat((_to_original(proposals[:, :4], meta), proposals[:, 4:5]), 1)
+        torch.cat((to_original(proposals[:, :4], meta), proposals[:, 4:5]), 1)
         for proposals, meta in zip(aug_proposals, img_metas)
     ]
     proposals = torch.cat(recovered)
@@ -53,7 +53,7 @@ def merge_aug_bboxes(
         img_metas: for each version, a list with the image's.
         rcnn_test_cfg: not read; callers of MMDetection 2.x pass it.
     """
-    recovered = [_to_original(boxes, metas[0]) for boxes, metas in zip(aug_bboxes, img_metas)]
+    recovered = [to_original(boxes, metas[0]) for boxes, metas in zip(aug_bboxes, img_metas)]
     boxes = torch.stack(recovered).mean(0)
     return boxes if aug_scores is None else (boxes, merge_aug_scores(aug_scores))
 
@@ -89,6 +89,16 @@ def merge_aug_masks(
     return np.average(np.stack(upright), axis=0, weights=None if weights is None else np.asarray(weights))
 
 
-def _to_original(boxes: Tensor, meta: dict) -> Tensor:
+def to_original(boxes: Tensor, meta: dict) -> Tensor:
+    """Boxes (n, 4 * C) of a version of an image, which ``meta`` describes, in pixels of the original image."""
+    return bbox_mapping_back(boxes, *_geometry(meta))
+
+
+def to_version(boxes: Tensor, meta: dict) -> Tensor:
+    """Boxes (n, 4) of the original image in pixels of the version of it that ``meta`` describes."""
+    return bbox_mapping(boxes, *_geometry(meta))
+
+
+def _geometry(meta: dict) -> tuple[Sequence[int], float | Sequence[float], bool, str]:
     direction = meta.get('flip_direction') or 'horizontal'
-    return bbox_mapping_back(boxes, meta['img_shape'], meta['scale_factor'], meta['flip'], direction)
+    return meta['img_shape'], meta['scale_factor'], meta.get('flip', False), direction

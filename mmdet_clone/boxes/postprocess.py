@@ -218,7 +218,7 @@ def finish_proposals(boxes: Tensor, scores: Tensor, levels: Tensor, cfg: dict | 
     cfg = PostprocessConfig.from_cfg(cfg)
     boxes = upcast(boxes)
     if cfg.min_bbox_size >= 0:
-        large = ((boxes[:, 2:] - boxes[:, :2]) > cfg.min_bbox_size).all(1)
+        large = ((boxes[:, 2:] - boxes[:, :2]) > cfg.min_bbox_size).all(1).nonzero().squeeze(1)
         boxes, scores, levels = boxes[large], scores[large], levels[large]
     dets, _ = batched_nms(boxes, scores, levels, cfg.nms)
     return dets[: cfg.max_per_img] if cfg.max_per_img > 0 else dets

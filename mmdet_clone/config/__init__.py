@@ -1,6 +1,6 @@
 """Reading a config: file -> ``Config`` -> checked. Older dialects are translated here and nowhere else."""
 
-from mmdet_clone.config.checks import check_classes, check_num_classes, check_trainable, find_num_classes, loader_args
+from mmdet_clone.config.checks import check_classes, check_trainable, loader_args
 from mmdet_clone.config.custom_imports import import_custom_modules
 from mmdet_clone.config.dialect import MMENGINE_KEYS, refuse_mmengine_keys
 from mmdet_clone.config.legacy import translate_legacy
@@ -14,11 +14,9 @@ __all__ = [
     'ConfigError',
     'DictAction',
     'check_classes',
-    'check_num_classes',
     'check_trainable',
     'config_text',
     'dump_config',
-    'find_num_classes',
     'import_custom_modules',
     'load_config',
     'loader_args',

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-# parts whose num_classes does not count the data set's classes: objectness, ImageNet's classes, semantic maps
-_OTHER_COUNTS = ('backbone', 'rpn_head', 'semantic_head', 'panoptic_fusion_head', 'train_cfg', 'test_cfg')
 _SPLITS = ('train', 'val', 'test')
 
 
@@ -20,39 +18,6 @@ def check_trainable(cfg: dict) -> None:
         raise ValueError(
             f'{getattr(cfg, "filename", None) or "the config"} has no {", ".join(missing)}: is it a file of _base_/? '
             "A training config inherits a model, a data set, a schedule and '_base_/default_runtime.py'"
-        )
-
-
-def find_num_classes(model: dict) -> dict[str, int]:
-    """``{'roi_head.bbox_head.num_classes': 80}``: the parts of a model config that count the data set's classes."""
-    return dict(_num_classes(model, ''))
-
-
-def _num_classes(node: Any, path: str) -> Iterator[tuple[str, int]]:
-    if isinstance(node, list | tuple):
-        for i, item in enumerate(node):
-            yield from _num_classes(item, f'{path}.{i}')
-    elif isinstance(node, dict):
-        for key, item in node.items():
-            place = f'{path}.{key}' if path else key
-            if key == 'num_classes' and isinstance(item, int):
-                yield place, item
-            elif key not in _OTHER_COUNTS:
-                yield from _num_classes(item, place)
-
-
-def check_num_classes(model: dict, classes: Sequence[str], source: str = 'the data set') -> None:
-    """Raise ``ValueError`` listing every head of ``model`` whose ``num_classes`` is not ``len(classes)``.
-
-    Args:
-        source: where ``classes`` comes from, for the message.
-    """
-    wrong = {path: n for path, n in find_num_classes(model).items() if n != len(classes)}
-    if wrong:
-        shown = ', '.join(list(classes)[:5]) + (', ...' if len(classes) > 5 else '')
-        raise ValueError(
-            f'{source} has {len(classes)} classes ({shown}), but the model counts others:\n'
-            + '\n'.join(f'  model.{path} is {n}: set it to {len(classes)}' for path, n in wrong.items())
         )
 
 

@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import os
 import sys
+import traceback
 from pathlib import Path
 
 from mmengine.config import Config
@@ -93,15 +94,22 @@ def _message(name: str, error: Exception, filename: str | None) -> str:
             + f'\nRun from the folder that holds {name.partition(".")[0]!r}, or add that folder: '
             'PYTHONPATH=/that/folder:$PYTHONPATH'
         )
-    text = f'{where}{name!r}{_file_of(name)} could not be imported: {type(error).__name__}: {error}'
+    text = f'{where}{name!r}{_place(name, error)} could not be imported: {type(error).__name__}: {error}'
     if isinstance(error, ImportError) and (error.name or '').partition('.')[0] in ('mmdet', 'mmcv'):
         text += f'. mmdet_clone has no counterpart of that name of {error.name}: copy it into a module of your own'
     return text
 
 
-def _file_of(name: str) -> str:
+def _place(name: str, error: Exception) -> str:
+    """The module's file, and the line that failed: of the user's code, the last one on the way to the error."""
     try:
         spec = importlib.util.find_spec(name)
     except Exception:
         return ''
-    return f' ({spec.origin})' if spec and spec.origin else ''
+    if not spec or not spec.origin:
+        return ''
+    folder = str(Path(spec.origin).parent)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(folder)]
+    if isinstance(error, SyntaxError) and error.filename:
+        return f' ({error.filename}, line {error.lineno})'
+    return f' ({frames[-1].filename}, line {frames[-1].lineno})' if frames else f' ({spec.origin})'

@@ -6,6 +6,7 @@ from .builder import DATASETS, PIPELINES, build_dataloader, build_dataset
 from .coco import CocoDataset
 from .custom import CustomDataset
 from .loader import collate
+from .multi_image_mix import MultiImageMixDataset
 from .pipeline_edits import get_loading_pipeline, replace_ImageToTensor
 from .samplers import (
     ClassAwareSampler,
@@ -33,6 +34,7 @@ __all__ = [
     'GroupSampler',
     'InfiniteBatchSampler',
     'InfiniteGroupBatchSampler',
+    'MultiImageMixDataset',
     'RepeatDataset',
     'VOCDataset',
     'XMLDataset',

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmengine.dist import sync_random_seed
@@ -47,7 +48,19 @@ def build_dataset(cfg: dict | Sequence[dict], default_args: dict | None = None, 
         return DATASETS.build({**cfg, 'dataset': inner}, path=path)
     if isinstance(cfg, dict) and isinstance(cfg.get('ann_file'), list | tuple):
         return _one_per_file(cfg, default_args, path)
-    return DATASETS.build(cfg, default_args, path=path)
+    with _named_by(path):
+        return DATASETS.build(cfg, default_args, path=path)
+
+
+@contextlib.contextmanager
+def _named_by(path: str) -> Iterator[None]:
+    """Begin the messages of a data set's own checks with its place in the config."""
+    try:
+        yield
+    except (FileNotFoundError, ValueError, TypeError) as error:
+        if not path or path in str(error) or type(error) not in (FileNotFoundError, ValueError, TypeError):
+            raise
+        raise type(error)(f'{path}: {error}').with_traceback(error.__traceback__) from error.__cause__
 
 
 def _class_of(cfg: Any) -> Any:
@@ -106,6 +119,8 @@ def build_dataloader(
         drop_last: leave out a last batch that is not full.
         **loader_args: further arguments of ``torch.utils.data.DataLoader``, such as ``pin_memory``.
     """
+    if not isinstance(samples_per_gpu, int) or samples_per_gpu < 1:
+        raise ValueError(f'samples_per_gpu, the images in a batch, must be 1 or more, got {samples_per_gpu!r}')
     seed = sync_random_seed() if seed is None else int(seed)
     batch_size = samples_per_gpu if dist else num_gpus * samples_per_gpu
     num_workers = workers_per_gpu if dist else num_gpus * workers_per_gpu

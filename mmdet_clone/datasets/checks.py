@@ -1,12 +1,13 @@
 """What is checked about annotations before the first iteration. Vectorised: a second for a million boxes.
 
-Errors stop a run that could only go wrong; boxes that lie oddly are counted in one warning.
+Errors stop a run that could only go wrong; single boxes that lie oddly are counted in one warning.
 """
 
 from __future__ import annotations
 
 import difflib
 import os.path as osp
+import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
@@ -15,6 +16,7 @@ import numpy as np
 from .files import read_lines
 
 _SHOWN = 10
+_FEW = 5  # odd boxes that may be an accident
 _SLACK = 1.0  # pixels that a box may exceed the image by: annotation tools round, VOC counts from 1
 
 
@@ -110,10 +112,8 @@ def check_category_ids(anns: Sequence[dict], defined: Collection, source: str) -
         )
 
 
-def odd_boxes_message(
-    boxes: np.ndarray, sizes: np.ndarray, layout: str, describe: Callable[[int], str], source: str
-) -> str | None:
-    """One message about the boxes outside their image or of no size, ``None`` if there are none.
+def check_boxes(boxes: np.ndarray, sizes: np.ndarray, layout: str, describe: Callable[[int], str], source: str) -> None:
+    """Warn once of the boxes outside their image or of no size.
 
     Args:
         boxes: (n, 4) as annotated, in pixels.
@@ -121,19 +121,26 @@ def odd_boxes_message(
         layout: what the four numbers should be, ``'xywh'`` or ``'xyxy'``.
         describe: names the box of an index (``'annotation 7 of a.jpg'``).
         source: the annotation file.
+
+    Raises:
+        ValueError: most boxes are odd, and make sense when they are read in the other layout.
     """
     corners = _corners(boxes, layout)
     flat = ~((corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1]))
     outside = _outside(corners, sizes)
     odd = np.flatnonzero(flat | outside)
     if not len(odd):
-        return None
+        return
     shown = [f'{describe(i)}: {np.round(boxes[i], 2).tolist()}{_in_image(sizes[i])}' for i in odd[:_SHOWN]]
     more = f'\n  ... and {len(odd) - _SHOWN} more' if len(odd) > _SHOWN else ''
-    return (
+    message = (
         f'{source}: of {len(boxes)} boxes {int((outside & ~flat).sum())} reach outside their image and '
         f'{int(flat.sum())} have a width or height of zero or less:\n  ' + '\n  '.join(shown) + more
-    ) + _other_layout(boxes[odd], sizes[odd], layout)
+    )
+    hint = _other_layout(boxes[odd], sizes[odd], layout)
+    if hint and len(odd) >= _FEW and 2 * len(odd) > len(boxes):
+        raise ValueError(message + hint)
+    warnings.warn(message + hint, stacklevel=3)
 
 
 def _corners(boxes: np.ndarray, layout: str) -> np.ndarray:

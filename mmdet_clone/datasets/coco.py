@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import warnings
 from collections import OrderedDict
@@ -43,7 +42,7 @@ class CocoDataset(CustomDataset):
 
     def _number_categories(self) -> None:
         """``cat_ids`` (category id of each label), ``cat2label`` (its inverse)."""
-        categories = self.coco.dataset.get('categories', [])
+        categories = self.coco.dataset.get('categories') or []
         names = [category['name'] for category in categories]
         if self.CLASSES is None:
             self.CLASSES = tuple(names)
@@ -54,10 +53,11 @@ class CocoDataset(CustomDataset):
         self.cat_ids = [id_of[name] for name in self.CLASSES]
         self.cat2label = {cat_id: label for label, cat_id in enumerate(self.cat_ids)}
         if self.cat_ids != [category['id'] for category in categories if category['id'] in self.cat2label]:
-            logging.getLogger(__name__).info(
-                '%s: labels follow the order of classes, which is not the order of its categories (MMDetection 2.x '
-                'numbers labels in the order of the categories)',
-                self.ann_file,
+            warnings.warn(
+                f'{self.ann_file!r}: labels follow the order of classes, which is not that of its categories. '
+                'MMDetection 2.x numbers them in the order of the categories: to go on with weights that it trained '
+                'on this file, list classes in that order',
+                stacklevel=2,
             )
 
     # ------------------------------------------------------------------ annotations
@@ -117,7 +117,7 @@ class CocoDataset(CustomDataset):
         return None
 
     def _check_boxes(self, anns: list[dict]) -> None:
-        without = [ann['id'] for ann in anns if len(ann.get('bbox', ())) != 4]
+        without = [ann['id'] for ann in anns if len(ann.get('bbox') or ()) != 4]
         if without:
             raise ValueError(
                 f'{self.ann_file!r}: {len(without)} annotations have no bbox of four numbers [x, y, width, height], '
@@ -126,15 +126,13 @@ class CocoDataset(CustomDataset):
         boxes = np.array([ann['bbox'] for ann in anns], dtype=float).reshape(-1, 4)
         images = [self.coco.imgs[ann['image_id']] for ann in anns]
         sizes = np.array([[image.get('width'), image.get('height')] for image in images], dtype=float).reshape(-1, 2)
-        message = checks.odd_boxes_message(
+        checks.check_boxes(
             boxes,
             sizes,
             'xywh',
             lambda i: f'annotation {anns[i]["id"]} of {images[i]["file_name"]}',
             repr(self.ann_file),
         )
-        if message:
-            warnings.warn(message, stacklevel=2)
 
     def _check_segmentations(self, anns: list[dict]) -> None:
         wanted = [ann for ann in anns if ann['category_id'] in self.cat2label and not ann.get('iscrowd')]
@@ -188,6 +186,8 @@ class CocoDataset(CustomDataset):
         return '' if any(_usable(ann, info) for ann in single) else 'with boxes of no usable size only'
 
     # ------------------------------------------------------------------ evaluation
+
+    METRICS = ('bbox', 'segm', 'proposal', 'proposal_fast')
 
     def results2json(self, results: list, outfile_prefix: str) -> dict[str, str]:
         """Write results in COCO's submission format.

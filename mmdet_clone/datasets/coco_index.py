@@ -11,6 +11,9 @@ import numpy as np
 
 from .files import read_json
 
+# what look-ups need of each entry
+_KEYS = dict(images=('id',), annotations=('id', 'image_id'), categories=('id', 'name'))
+
 
 class CocoIndex:
     """Look-ups in a COCO annotation dict, named as pycocotools' ``COCO`` names them, and silent.
@@ -31,17 +34,19 @@ class CocoIndex:
         if not isinstance(self.dataset, dict):
             hint = ": a list of dicts is the middle format of type='CustomDataset'" * isinstance(self.dataset, list)
             raise ValueError(f'{source}: expected a COCO dict, got a {type(self.dataset).__name__}{hint}')
-        if self.dataset and 'images' not in self.dataset:
+        if self.dataset and self.dataset.get('images') is None:
             raise ValueError(f"{source}: a COCO dict has a list 'images'; this one has {sorted(self.dataset)}")
+        for name, keys in _KEYS.items():
+            _check_entries(self.dataset.get(name), f"{source}: '{name}'", keys)
 
     def createIndex(self) -> None:
         """Build the look-up tables from ``dataset``."""
-        self.imgs = {img['id']: img for img in self.dataset.get('images', [])}
-        self.cats = {cat['id']: cat for cat in self.dataset.get('categories', [])}
+        self.imgs = {img['id']: img for img in self.dataset.get('images') or []}
+        self.cats = {cat['id']: cat for cat in self.dataset.get('categories') or []}
         self.anns: dict[Any, dict] = {}
         self.imgToAnns: dict[Any, list[dict]] = defaultdict(list)
         self.catToImgs: dict[Any, list] = defaultdict(list)
-        for ann in self.dataset.get('annotations', []):
+        for ann in self.dataset.get('annotations') or []:
             self.anns[ann['id']] = ann
             self.imgToAnns[ann['image_id']].append(ann)
             if 'category_id' in ann:
@@ -52,17 +57,15 @@ class CocoIndex:
         imgIds, catIds = _as_list(imgIds), _as_list(catIds)
         if not imgIds and not catIds:
             return list(self.imgs)
-        found = set(imgIds) if imgIds else set(self.imgs)
-        for cat_id in catIds:
-            found &= set(self.catToImgs[cat_id])
-        return list(found)
+        shows_all = [set(self.catToImgs.get(cat_id, ())) for cat_id in catIds]
+        return [i for i in dict.fromkeys(imgIds or self.imgs) if all(i in images for images in shows_all)]
 
     def getCatIds(self, catNms: Any = (), supNms: Any = (), catIds: Any = ()) -> list:
         """Ids of the categories, in the file's order, that pass each filter given."""
         catNms, supNms, catIds = _as_list(catNms), _as_list(supNms), _as_list(catIds)
         return [
             cat['id']
-            for cat in self.dataset.get('categories', [])
+            for cat in self.dataset.get('categories') or []
             if (not catNms or cat['name'] in catNms)
             and (not supNms or cat.get('supercategory') in supNms)
             and (not catIds or cat['id'] in catIds)
@@ -150,6 +153,17 @@ class CocoIndex:
 
     def load_imgs(self, ids: Any = ()) -> list[dict]:
         return self.loadImgs(ids)
+
+
+def _check_entries(entries: Any, place: str, keys: Iterable[str]) -> None:
+    """Raise ``ValueError`` where ``entries`` is no list of dicts with ``keys``; it may be missing altogether."""
+    if entries is not None and not isinstance(entries, list):
+        raise ValueError(f'{place} is a list of dicts, got a {type(entries).__name__}')
+    for i, entry in enumerate(entries or ()):
+        for key in keys:
+            if not isinstance(entry, dict) or key not in entry:
+                found = sorted(entry) if isinstance(entry, dict) else entry
+                raise ValueError(f'{place}: entry {i} (from 0) has no {key!r}, it has {found}')
 
 
 def _as_list(value: Any) -> list:

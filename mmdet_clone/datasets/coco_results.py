@@ -47,7 +47,9 @@ def _check_classes(boxes: list, cat_ids: Sequence) -> None:
 
 def _boxes(img_id: Any, cat_id: Any, boxes: np.ndarray) -> list[dict]:
     """Records of (n, 5) x1y1x2y2 and score."""
-    rows = np.asarray(boxes, dtype=np.float64).reshape(-1, np.shape(boxes)[-1] if np.ndim(boxes) == 2 else 5)
+    if len(boxes) == 0:  # most classes in most images
+        return []
+    rows = np.array(boxes, dtype=np.float64).reshape(-1, np.shape(boxes)[-1] if np.ndim(boxes) == 2 else 5)  # a copy
     scores = rows[:, 4].tolist() if rows.shape[1] > 4 else [1.0] * len(rows)
     rows[:, 2:4] -= rows[:, :2]
     return [

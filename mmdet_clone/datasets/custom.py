@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os.path as osp
-import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -11,12 +10,13 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from ..registry import DATASETS
+from ..registry import DATASETS, type_name
 from . import checks, files
-from .image_files import file_problems
-from .pipelines import Compose
+from .image_files import suspicious_files
+from .pipelines import Compose, LoadImageFromFile
 
 _MOST_RETRIES = 1000
+_MOST_LOADED = 50  # images that check_images decodes
 _PER_BOX = ('labels', 'masks')  # entries of ``ann`` that run parallel to ``bboxes``
 
 
@@ -144,18 +144,35 @@ class CustomDataset(Dataset):
     # ------------------------------------------------------------------ samples
 
     def check_images(self, limit: int | None = None) -> None:
-        """Raise ``ValueError`` if one of the first ``limit`` images is missing, no image, or of another size.
+        """Raise ``FileNotFoundError`` or ``ValueError`` for images that are missing, damaged or of another size.
 
-        Reads the files' headers only; images of a remote backend are not looked at.
+        Lists the folders and reads the beginning and end of the files, of ``limit`` of them where it is given; those
+        that look odd are loaded. Images of a remote backend are not looked at.
         """
         if not self._on_disk() or '://' in (self.img_prefix or ''):
             return
-        problems = file_problems(self.data_infos[:limit], self.img_prefix or '')
+        named = [info for info in self.data_infos if isinstance(info.get('filename'), str)]
+        odd = suspicious_files(named, self.img_prefix or '', limit)
+        problems = [problem for info in odd[:_MOST_LOADED] if (problem := self._loading_error(info))]
+        if len(problems) == 1 and len(odd) <= _MOST_LOADED:
+            raise problems[0]
         if problems:
-            raise ValueError(
-                f'{len(problems)} images of {self.ann_file!r} cannot be used (img_prefix={self.img_prefix!r}, '
-                f'data_root={self.data_root!r}):\n  ' + '\n  '.join(problems[:10])
+            count = f'{"at least " if len(odd) > _MOST_LOADED else ""}{len(problems)}'
+            more = '\n  ...' if len(problems) > 10 else ''
+            raise type(problems[0])(
+                f'{count} images of {self.ann_file!r} cannot be used:\n  ' + '\n  '.join(map(str, problems[:10])) + more
             )
+
+    def _loading_error(self, info: dict) -> Exception | None:
+        """What the pipeline's loading step says of an image, ``None`` if it loads."""
+        load = next((step for step in self.pipeline.transforms if isinstance(step, LoadImageFromFile)), None)
+        results = dict(img_info=info)
+        self.pre_pipeline(results)
+        try:
+            (load or LoadImageFromFile())(results)
+        except (OSError, ValueError) as error:
+            return error
+        return None
 
     def __len__(self) -> int:
         return len(self.data_infos)
@@ -226,6 +243,8 @@ class CustomDataset(Dataset):
 
     # ------------------------------------------------------------------ evaluation
 
+    METRICS = ('mAP', 'recall')  # what ``evaluate`` takes as ``metric``
+
     def format_results(self, results: list, **kwargs: Any) -> None:
         """Nothing to write: the middle format has no submission server."""
 
@@ -275,11 +294,15 @@ class CustomDataset(Dataset):
                 raise
             raise FileNotFoundError(files.missing_path(name, path, self.data_root)) from error
 
+    @property
+    def loads_images(self) -> bool:
+        """Whether the pipeline reads the image files that the annotations name."""
+        return any(type_name(step) == 'LoadImageFromFile' for step in self._pipeline_steps)
+
     def _check_image_folders(self) -> None:
         """Raise ``FileNotFoundError`` if the pipeline reads images from a local folder that does not exist."""
-        reads = any(_kind(step) == 'LoadImageFromFile' for step in self._pipeline_steps)
         for name, folder in (('img_prefix', self.img_prefix), ('seg_prefix', self.seg_prefix)):
-            if reads and folder and '://' not in folder and self._on_disk() and not osp.isdir(folder):
+            if self.loads_images and folder and '://' not in folder and self._on_disk() and not osp.isdir(folder):
                 raise FileNotFoundError(files.missing_path(name, folder, self.data_root, 'folder'))
 
     def _on_disk(self) -> bool:
@@ -288,7 +311,7 @@ class CustomDataset(Dataset):
 
     def _asks_for(self, option: str) -> bool:
         """Whether the pipeline's annotation loading has ``option`` (``'with_mask'``) switched on."""
-        return any(_kind(step) == 'LoadAnnotations' and step.get(option) for step in self._pipeline_steps)
+        return any(type_name(step) == 'LoadAnnotations' and step.get(option) for step in self._pipeline_steps)
 
     def _check_proposals(self) -> None:
         if len(self.proposals) != len(self.data_infos):
@@ -306,6 +329,14 @@ class CustomDataset(Dataset):
                 )
 
     def _check_middle_format(self, annotated: list[tuple[int, dict]]) -> None:
+        for i, ann in annotated:
+            for key in ('bboxes', 'bboxes_ignore'):
+                shape = np.shape(ann.get(key, ()))
+                if 0 not in shape and (len(shape) != 2 or shape[1] != 4):
+                    raise ValueError(
+                        f'{self.ann_file!r}: image {i} ({self.data_infos[i].get("filename")!r}) has {key} of shape '
+                        f'{shape}: expected (n, 4), x1, y1, x2, y2 in pixels'
+                    )
         boxes = [_boxes(ann.get('bboxes')) for _, ann in annotated]
         labels = [np.asarray(ann.get('labels', []), dtype=np.int64).reshape(-1) for _, ann in annotated]
         for (i, _), box, label in zip(annotated, boxes, labels, strict=True):
@@ -316,7 +347,7 @@ class CustomDataset(Dataset):
                 )
         owner = np.repeat([i for i, _ in annotated], [len(box) for box in boxes])
         self._check_label_range(np.concatenate(labels), owner)
-        self._warn_of_odd_boxes(np.concatenate(boxes), owner, 'xyxy')
+        self._check_boxes_lie_inside(np.concatenate(boxes), owner, 'xyxy')
 
     def _check_label_range(self, labels: np.ndarray, owner: np.ndarray) -> None:
         count = len(self.CLASSES) if self.CLASSES is not None else np.inf
@@ -337,14 +368,12 @@ class CustomDataset(Dataset):
                 'Train a box detector on it (with_mask=False), or add polygons'
             )
 
-    def _warn_of_odd_boxes(self, boxes: np.ndarray, owner: np.ndarray, layout: str) -> None:
-        """Warn once of the boxes that leave their image; ``owner`` (n,) is the index of each box's image."""
+    def _check_boxes_lie_inside(self, boxes: np.ndarray, owner: np.ndarray, layout: str) -> None:
+        """See ``check_boxes``; ``owner`` (n,) is the index of each box's image."""
         sizes = np.array([[info.get('width', np.nan), info.get('height', np.nan)] for info in self.data_infos], float)
-        message = checks.odd_boxes_message(
+        checks.check_boxes(
             boxes, sizes[owner], layout, lambda i: str(self.data_infos[owner[i]].get('filename')), str(self.ann_file)
         )
-        if message:
-            warnings.warn(message, stacklevel=2)
 
     def _keep(self, indices: Sequence[int]) -> None:
         """Narrow the data set to ``indices``, and say why if nothing is left."""
@@ -369,11 +398,6 @@ class CustomDataset(Dataset):
         rows = [(name, str(count)) for name, count in zip(names, counts, strict=True) if count]
         title = f'{type(self).__name__} for {"test" if self.test_mode else "training"} with {len(self)} images'
         return f'{title}, boxes by class:\n' + table(['category', 'count'], rows)
-
-
-def _kind(step: dict) -> str:
-    kind = step.get('type', '')
-    return kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
 
 
 def _boxes(value: Any) -> np.ndarray:

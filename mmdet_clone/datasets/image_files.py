@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import os.path as osp
 from collections.abc import Sequence
 from typing import IO
 
+_END_MARKS = ((b'\x89PNG', b'IEND'), (b'\xff\xd8', b'\xff\xd9'))  # how png and jpeg files begin and end
 _ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 turn the image by a quarter
 
 
@@ -23,24 +25,45 @@ def image_size(file: str | IO[bytes]) -> tuple[int, int]:
     return (height, width) if turned else (width, height)
 
 
-def file_problems(infos: Sequence[dict], prefix: str) -> list[str]:
-    """One line for each image that is missing, no image, or of another size than annotated.
+def suspicious_files(infos: Sequence[dict], prefix: str, limit: int | None = None) -> list[dict]:
+    """The entries whose image is missing, cut off, no image, or of another size than annotated: at a first look.
+
+    Every folder is listed once; of ``limit`` files, evenly spread over the entries, head and end are read. Whether a
+    file that looks odd can be used only loading it tells.
 
     Args:
         infos: dicts with ``filename`` and, where known, ``width`` and ``height``.
         prefix: the folder of the images.
+        limit: ``None`` reads of every file.
     """
-    return [line for info in infos if (line := _problem(info, osp.join(prefix, info['filename'])))]
+    listings = {folder: _names_in(folder) for folder in {osp.dirname(osp.join(prefix, i['filename'])) for i in infos}}
+    step = max(len(infos) / limit, 1) if limit else 1
+    chosen = {int(i * step) for i in range(int(len(infos) / step))}
+    odd = []
+    for i, info in enumerate(infos):
+        folder, name = osp.split(osp.join(prefix, info['filename']))
+        if name not in listings[folder] or (i in chosen and _looks_odd(osp.join(folder, name), info)):
+            odd.append(info)
+    return odd
 
 
-def _problem(info: dict, path: str) -> str:
+def _names_in(folder: str) -> set[str]:
     try:
-        found = image_size(path)
-    except FileNotFoundError:
-        return f'{path}: missing'
-    except (OSError, ValueError) as error:
-        return f'{path}: {error}'
+        return set(os.listdir(folder or '.'))
+    except OSError:
+        return set()
+
+
+def _looks_odd(path: str, info: dict) -> bool:
+    try:
+        size = image_size(path)
+        with open(path, 'rb') as file:
+            head = file.read(4)
+            file.seek(-min(osp.getsize(path), 64), os.SEEK_END)
+            end = file.read()
+    except Exception:  # damaged headers raise SyntaxError, struct.error and others
+        return True
+    if any(head.startswith(start) and mark not in end for start, mark in _END_MARKS):
+        return True
     annotated = info.get('width'), info.get('height')
-    if not all(annotated) or found == annotated:
-        return ''
-    return f'{path}: {found[0]}x{found[1]} pixels, annotated as {annotated[0]}x{annotated[1]}'
+    return all(annotated) and size != annotated

@@ -172,7 +172,8 @@ def collate(samples: Sequence[Any]) -> Any:
 
     Images and semantic maps (and the keys a sample names in ``stack_fields``) are padded at the bottom and right to the
     largest and stacked; every other key becomes a list over images. Samples of test-time augmentation, whose keys hold
-    lists over augmentations, become lists over augmentations of such batches.
+    lists over augmentations, become lists over augmentations of such batches. Values in a ``DataContainer``, as a step
+    of the user's own may leave them, are taken out and stacked if it says so.
     """
     first = samples[0]
     if not isinstance(first, dict):
@@ -180,10 +181,31 @@ def collate(samples: Sequence[Any]) -> Any:
     pads = dict(STACKED)
     for sample in samples:
         pads.update(sample.get('stack_fields', {}))
+    pads = {**{k: v for k, v in pads.items() if not _is_container(first.get(k))}, **_pads_of_containers(first)}
+    samples = [{key: _contained(value) for key, value in sample.items()} for sample in samples]
+    first = samples[0]
     keys = [key for key in first if key != 'stack_fields']
     if isinstance(first.get('img_metas', first.get('img')), list | tuple):
         return {key: _per_augmentation(key, [sample[key] for sample in samples], pads) for key in keys}
     return {key: _join([sample[key] for sample in samples], pads.get(key)) for key in keys}
+
+
+def _is_container(value: Any) -> bool:
+    """Whether ``value``, or what a list over augmentations holds, is a ``DataContainer`` by its attributes."""
+    value = value[0] if isinstance(value, list) and value else value
+    return all(hasattr(value, name) for name in ('data', 'stack', 'cpu_only', 'padding_value'))
+
+
+def _pads_of_containers(sample: dict) -> dict[str, float]:
+    """The fill value of each key whose ``DataContainer`` asks for stacking."""
+    marks = {k: v[0] if isinstance(v, list) else v for k, v in sample.items() if _is_container(v)}
+    return {key: mark.padding_value for key, mark in marks.items() if mark.stack}
+
+
+def _contained(value: Any) -> Any:
+    if not _is_container(value):
+        return value
+    return [item.data for item in value] if isinstance(value, list) else value.data
 
 
 def _per_augmentation(key: str, values: list, pads: dict[str, float]) -> list:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
+from ..registry import type_name
+
 _LOADING = ('LoadImageFromFile', 'LoadAnnotations', 'LoadPanopticAnnotations')
 
 
@@ -15,14 +17,14 @@ def replace_ImageToTensor(pipelines: Sequence[dict]) -> list[dict]:
     """
     steps = []
     for step in pipelines:
-        if step['type'] == 'ImageToTensor':
+        if type_name(step) == 'ImageToTensor':
             warnings.warn(
                 "'ImageToTensor' is replaced by 'DefaultFormatBundle' for batches of several images; do so in the test "
                 'pipeline of your config',
                 stacklevel=2,
             )
             step = dict(type='DefaultFormatBundle')
-        elif 'transforms' in step:
+        elif isinstance(step, dict) and 'transforms' in step:
             step = {**step, 'transforms': replace_ImageToTensor(step['transforms'])}
         steps.append(step)
     return steps
@@ -30,8 +32,8 @@ def replace_ImageToTensor(pipelines: Sequence[dict]) -> list[dict]:
 
 def get_loading_pipeline(pipeline: Sequence[dict]) -> list[dict]:
     """The steps of a training pipeline that load the image and its annotations, without changing them."""
-    steps = [step for step in pipeline if step['type'] in _LOADING]
-    kinds = [step['type'] for step in steps]
+    steps = [step for step in pipeline if type_name(step) in _LOADING]
+    kinds = [type_name(step) for step in steps]
     if len(steps) != 2 or not kinds[1].endswith('Annotations'):
         raise ValueError(f'expected a pipeline with one image and one annotation loading step, found {kinds}')
     return steps

@@ -162,7 +162,8 @@ class XMLDataset(CustomDataset):
         """Boxes, and class names that nearly match one in the files."""
         owner = np.repeat(np.arange(len(self)), [len(info['objects']) for info in self.data_infos])
         objects = [item for info in self.data_infos for item in info['objects']]
-        self._warn_of_odd_boxes(np.array([item.box for item in objects], dtype=float).reshape(-1, 4), owner, 'xyxy')
+        boxes = np.array([item.box for item in objects], dtype=float).reshape(-1, 4)
+        self._check_boxes_lie_inside(boxes, owner, 'xyxy')
         self._check_names({item.name for item in objects})
         if self._asks_for('with_mask') and not self.test_mode:
             raise ValueError(

@@ -115,7 +115,7 @@ def _logger_hook(hook: dict, **defaults: Any) -> Any:
         return HOOKS.build(dict(hook), default_args=defaults, path='log_config.hooks')
     except UnknownTypeError as error:
         raise UnknownTypeError(
-            f'log_config.hooks: {error} There are TextLoggerHook and TensorboardLoggerHook; for another service, '
+            f'{error}. There are TextLoggerHook and TensorboardLoggerHook; for another service, '
             'derive a hook from mmdet_clone.engine.hooks.LoggerHook with a method log(runner)'
         ) from error
 

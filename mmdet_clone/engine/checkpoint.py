@@ -9,7 +9,7 @@ import re
 import tempfile
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ from mmengine.model.weight_init import update_init_info
 from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import nn
 
+from mmdet_clone.engine.dist import is_rank_zero
+from mmdet_clone.engine.key_layouts import STRIP_DDP, adapt_names, weights_below, weights_of
+from mmdet_clone.engine.load_report import LoadReport, class_count_changes
 from mmdet_clone.engine.safe_load import read_checkpoint
 
 __all__ = [
@@ -30,12 +33,11 @@ __all__ = [
     'read_checkpoint',
     'save_checkpoint',
     'unwrap_model',
+    'weights_below',
     'weights_of',
     'weights_to_cpu',
     'write_checkpoint',
 ]
-
-STRIP_DDP = ((r'^module\.', ''),)
 
 
 def load_checkpoint(
@@ -47,7 +49,10 @@ def load_checkpoint(
     revise_keys: Sequence[tuple[str, str]] = STRIP_DDP,
     trust: bool = False,
 ) -> dict:
-    """Load the weights of a checkpoint into ``model`` and print one line of counts.
+    """Load the weights of a checkpoint into ``model``; on an error the model stays as it was.
+
+    One line of counts is printed (on rank 0), and a table of what did not fit. Checkpoints of MMDetection 2 and 3 and
+    bare state dicts are taken, see :mod:`mmdet_clone.engine.key_layouts`.
 
     Args:
         filename: see :func:`read_checkpoint`.
@@ -65,21 +70,11 @@ def load_checkpoint(
     """
     checkpoint = read_checkpoint(filename, map_location, trust)
     state_dict = weights_of(checkpoint, revise_keys)
-    load_state_dict(model, state_dict, strict=strict, logger=logger, source=os.fspath(filename))
+    meta = checkpoint.get('meta')
+    classes = meta.get('CLASSES') if isinstance(meta, dict) else None
+    num_classes = len(classes) if isinstance(classes, list | tuple) else None
+    load_state_dict(model, state_dict, strict, logger, os.fspath(filename), num_classes)
     return checkpoint
-
-
-def weights_of(checkpoint: dict, revise_keys: Sequence[tuple[str, str]] = STRIP_DDP) -> OrderedDict:
-    """The weights of a checkpoint: its ``state_dict`` or ``model`` entry, else the dict itself."""
-    weights = next((checkpoint[k] for k in ('state_dict', 'model') if isinstance(checkpoint.get(k), dict)), checkpoint)
-    revised = OrderedDict()
-    for key, value in weights.items():
-        for pattern, replacement in revise_keys:
-            key = re.sub(pattern, replacement, key)
-        revised[key] = value
-    if hasattr(weights, '_metadata'):
-        revised._metadata = weights._metadata
-    return revised
 
 
 def load_state_dict(
@@ -88,62 +83,71 @@ def load_state_dict(
     strict: bool = False,
     logger: logging.Logger | str | None = None,
     source: str = 'the state dict',
-) -> None:
-    """Copy what fits of ``state_dict`` into ``model``; ``source`` names it in messages."""
+    num_classes: int | None = None,
+) -> LoadReport:
+    """Copy what fits of ``state_dict`` into ``model``, or on an error nothing.
+
+    Args:
+        source: names it in messages.
+        num_classes: of the model that it comes from, if that is known.
+    """
     model = unwrap_model(model)
     own = model.state_dict()
-    mismatched = [
-        key
-        for key, value in state_dict.items()
-        if key in own
-        and isinstance(value, torch.Tensor)
-        and isinstance(own[key], torch.Tensor)
-        and not isinstance(own[key], nn.parameter.UninitializedTensorMixin)
-        and own[key].shape != value.shape
-    ]
-    fitting = OrderedDict((k, v) for k, v in state_dict.items() if k not in mismatched)
-    if hasattr(state_dict, '_metadata'):
-        fitting._metadata = state_dict._metadata  # module versions, which some modules' loading depends on
-    incompatible = model.load_state_dict(fitting, strict=False)
-    missing = [k for k in incompatible.missing_keys if k not in mismatched and not k.endswith('num_batches_tracked')]
-    unexpected = list(incompatible.unexpected_keys)
-    num_loaded = len(fitting) - len(unexpected)
-    counts = (
-        f'loaded {num_loaded} of {len(own)} entries from {source}: '
-        f'{len(missing)} missing, {len(unexpected)} unexpected, {len(mismatched)} of another shape'
-    )
-    if own and not num_loaded:
-        raise ValueError(
-            f'{counts}. Nothing fits this model: {_examples(missing, "it needs")}, '
-            f'{_examples(unexpected or mismatched, "the file has")}'
+    names = adapt_names(state_dict, own)
+    mismatched = {key: _shapes(value, own[key]) for key, value in names.weights.items() if key in own}
+    mismatched = {key: shapes for key, shapes in mismatched.items() if shapes is not None}
+    fitting = OrderedDict((k, v) for k, v in names.weights.items() if k not in mismatched)
+    fitting._metadata = getattr(names.weights, '_metadata', None)
+    with _all_or_nothing(own):
+        missing, unexpected = model.load_state_dict(fitting, strict=False)
+        report = LoadReport(
+            source,
+            list(own),
+            loaded=len(fitting) - len(unexpected),
+            missing=[k for k in missing if k not in mismatched and not k.endswith('num_batches_tracked')],
+            unexpected=unexpected,
+            mismatched=mismatched,
+            renamed=names.renamed,
+            ignored=names.ignored,
+            changes=class_count_changes(model, mismatched, num_classes),
         )
-    details = _describe(
-        missing, unexpected, [f'{k} {tuple(state_dict[k].shape)} -> {tuple(own[k].shape)}' for k in mismatched]
-    )
-    if strict and (missing or unexpected or mismatched):
-        raise RuntimeError(f'{counts}\n{details}')
-    print_log(counts, logger=logger)
-    if details:
-        print_log(details, logger=logger, level=logging.WARNING)
+        if own and not report.loaded:
+            raise ValueError(report.nothing_fits())
+        if strict and not report.is_complete:
+            raise RuntimeError(f'{report.counts()}\n{report.details()}')
+    if is_rank_zero():
+        print_log(report.counts(), logger=logger)
+        if report.details():
+            print_log(report.details(), logger=logger, level=logging.WARNING)
+    return report
+
+
+def _shapes(value: Any, own: Any) -> tuple[Any, Any] | None:
+    """What a file has for an entry and what the model has, if the one does not fit the other."""
+    if not isinstance(own, torch.Tensor) or isinstance(own, nn.parameter.UninitializedTensorMixin):
+        return None
+    if not isinstance(value, torch.Tensor):
+        return f'a {type(value).__name__}', tuple(own.shape)
+    is_old_number = not own.shape and value.shape == (1,)  # as PyTorch before 0.4 saved single numbers
+    return None if value.shape == own.shape or is_old_number else (tuple(value.shape), tuple(own.shape))
+
+
+@contextlib.contextmanager
+def _all_or_nothing(own: dict[str, torch.Tensor]) -> Iterator[None]:
+    """Give the model's entries their values back if an error comes up inside."""
+    tensors = [v for v in own.values() if isinstance(v, torch.Tensor) and not nn.parameter.is_lazy(v)]
+    before = [v.clone() for v in tensors]
+    try:
+        yield
+    except BaseException:
+        for value, old in zip(tensors, before):
+            value.copy_(old)
+        raise
 
 
 def unwrap_model(model: nn.Module) -> nn.Module:
     """The model inside a data-parallel wrapper."""
     return model.module if is_model_wrapper(model) else model
-
-
-def _examples(keys: list[str], what: str) -> str:
-    return f'{what} {", ".join(keys[:3])}' + (', ...' if len(keys) > 3 else '') if keys else f'{what} nothing'
-
-
-def _describe(missing: list[str], unexpected: list[str], mismatched: list[str], limit: int = 10) -> str:
-    """One line for each kind of key that did not fit, ``limit`` names at most."""
-    groups = (('missing', missing), ('unexpected', unexpected), ('of another shape', mismatched))
-    return '\n'.join(
-        f'  {title}: {", ".join(keys[:limit])}' + (f' and {len(keys) - limit} more' if len(keys) > limit else '')
-        for title, keys in groups
-        if keys
-    )
 
 
 def weights_to_cpu(state_dict: dict[str, torch.Tensor]) -> OrderedDict:
@@ -254,14 +258,12 @@ class PretrainedInit(_MMEnginePretrainedInit):
     """
 
     def __call__(self, module: nn.Module) -> None:
-        state_dict = weights_of(read_checkpoint(self.checkpoint, self.map_location))
-        source = str(self.checkpoint)
-        if self.prefix is not None:
-            prefix = self.prefix.rstrip('.') + '.'
-            state_dict = OrderedDict((k[len(prefix) :], v) for k, v in state_dict.items() if k.startswith(prefix))
-            source += f' ({prefix}*)'
-            if not state_dict:
-                raise ValueError(f'{self.checkpoint} has no weights whose names start with {prefix!r}')
+        checkpoint, source = read_checkpoint(self.checkpoint, self.map_location), str(self.checkpoint)
+        if self.prefix is None:
+            state_dict = weights_of(checkpoint)
+        else:
+            state_dict = weights_below(self.prefix, checkpoint, source)
+            source += f' ({self.prefix.rstrip(".")}.*)'
         load_state_dict(module, state_dict, logger='current', source=source)
         if hasattr(module, '_params_init_info'):
             update_init_info(module, init_info=self._get_init_info())

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import pickle
 import re
 import subprocess
+import uuid
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as torch_dist
 from torch import nn
 
-__all__ = ['barrier', 'broadcast_object', 'gather_objects', 'get_dist_info', 'init_dist', 'is_rank_zero', 'wrap_ddp']
+__all__ = [
+    'barrier',
+    'broadcast_object',
+    'gather_by_files',
+    'gather_objects',
+    'get_dist_info',
+    'init_dist',
+    'is_rank_zero',
+    'wrap_ddp',
+]
 
 
 def init_dist(launcher: str, backend: str | None = None, port: int | None = None) -> None:
@@ -69,13 +82,36 @@ def broadcast_object(value: Any, src: int = 0) -> Any:
     return box[0]
 
 
-def gather_objects(value: Any) -> list[Any] | None:
-    """Every rank's ``value`` in the order of ranks, on rank 0; ``None`` on the others."""
+def gather_objects(value: Any, over_gpus: bool = False) -> list[Any] | None:
+    """Every rank's ``value`` in the order of ranks, on rank 0; ``None`` on the others.
+
+    Args:
+        over_gpus: by the default group's backend, which is nccl with CUDA; otherwise by gloo.
+    """
     rank, world_size = get_dist_info()
     if world_size == 1:
         return [value]
     parts = [None] * world_size if rank == 0 else None
-    torch_dist.gather_object(value, parts, dst=0, group=_cpu_group())
+    torch_dist.gather_object(value, parts, dst=0, group=None if over_gpus else _cpu_group())
+    return parts
+
+
+def gather_by_files(value: Any, folder: str | os.PathLike) -> list[Any] | None:
+    """The same through files in ``folder``, which every process must see; they are removed again."""
+    rank, world_size = get_dist_info()
+    token = broadcast_object(uuid.uuid4().hex)
+    paths = [Path(folder) / f'results_{token}_{i}.pkl' for i in range(world_size)]
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    paths[rank].write_bytes(pickle.dumps(value))
+    barrier()
+    if rank != 0:
+        return None
+    unseen = [str(path) for path in paths if not path.is_file()]
+    if unseen:
+        raise FileNotFoundError(f'tmpdir {folder} must be a folder that all processes see: there is no {unseen[0]}')
+    parts = [pickle.loads(path.read_bytes()) for path in paths]
+    for path in paths:
+        path.unlink()
     return parts
 
 
@@ -91,7 +127,9 @@ def wrap_ddp(model: nn.Module, find_unused_parameters: bool = False, **ddp_args:
     if not parameters:
         return model
     device = parameters[0].device
-    ddp_args.setdefault('broadcast_buffers', False)
+    known = inspect.signature(nn.parallel.DistributedDataParallel).parameters
+    if 'broadcast_buffers' not in ddp_args:  # its name of torch >= 2.15 comes first
+        ddp_args.setdefault(next(n for n in ('forward_sync_buffers', 'broadcast_buffers') if n in known), False)
     return MMDistributedDataParallel(
         module=model,
         device_ids=[device.index] if device.type == 'cuda' else None,

@@ -165,11 +165,20 @@ class EvalLoop(BaseLoop):
     Args:
         eval_kwargs: passed to ``dataset.evaluate``.
         share_statistics: take rank 0's BatchNorm statistics on every rank.
+        gathering: ``tmpdir`` and ``gpu_collect`` of ``run_test``.
     """
 
-    def __init__(self, runner: Any, dataloader: Any, eval_kwargs: dict, share_statistics: bool = True) -> None:
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: Any,
+        eval_kwargs: dict,
+        share_statistics: bool = True,
+        gathering: dict | None = None,
+    ) -> None:
         super().__init__(runner, dataloader)
         self.eval_kwargs, self.share_statistics = eval_kwargs, share_statistics
+        self.gathering = gathering or {}
 
     def run(self) -> dict[str, Any]:
         """The metrics, the same on every rank."""
@@ -179,7 +188,7 @@ class EvalLoop(BaseLoop):
         with preserved_rng():
             if self.share_statistics:
                 _share_norm_statistics(unwrap_model(runner.model))
-            results = run_test(runner.model, self.dataloader)
+            results = run_test(runner.model, self.dataloader, **self.gathering)
             metrics = {}
             if results is not None:
                 metrics = dict(self.dataloader.dataset.evaluate(results, logger=runner.logger, **self.eval_kwargs))

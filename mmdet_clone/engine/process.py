@@ -24,16 +24,14 @@ def prepare_process(cfg: dict, distributed: bool) -> None:
     _allow_open_files(4096)
 
 
-def ensure_writable(work_dir: str | os.PathLike) -> None:
-    """Make ``work_dir``, and raise ``OSError`` with what to do if nothing can be written there."""
+def ensure_writable(folder: str | os.PathLike, option: str = '--work-dir') -> None:
+    """Make ``folder``, and raise ``OSError`` if nothing can be written there; ``option`` chooses another."""
     try:
-        Path(work_dir).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=work_dir):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise type(error)(
-            error.errno, f'cannot write to the work dir {work_dir} ({error.strerror}); choose another by --work-dir'
-        ) from error
+        raise type(error)(f'cannot write to {folder} ({error.strerror}); choose another folder by {option}') from error
 
 
 def _allow_open_files(count: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import logging
 import os
 import platform
 import time
@@ -20,6 +21,7 @@ from mmengine.logging import MMLogger
 from mmengine.visualization import Visualizer
 from torch import nn
 
+from mmdet_clone.config import config_text, dump_config
 from mmdet_clone.engine.checkpoint import (
     complete_meta,
     link_latest,
@@ -33,6 +35,7 @@ from mmdet_clone.engine.log_buffer import LogBuffer
 from mmdet_clone.engine.loops import EpochLoop, EvalLoop, IterLoop, TrainLoop
 from mmdet_clone.engine.process import ensure_writable, prepare_process
 from mmdet_clone.engine.resume import restore, snapshot
+from mmdet_clone.engine.safe_load import trusted
 from mmdet_clone.engine.seed import get_rng_state
 from mmdet_clone.engine.sync_bn import revert_sync_batchnorm
 from mmdet_clone.registry import HOOKS, RUNNERS
@@ -80,7 +83,7 @@ class BaseRunner(mmengine.runner.Runner):
         if distributed and not torch.distributed.is_initialized():
             raise RuntimeError('distributed=True needs a process group: call init_dist(launcher) first')
         ensure_writable(work_dir)
-        self._given_timestamp, self._given_hooks = timestamp, hooks
+        self._given_timestamp, self._given_hooks, self._given_meta = timestamp, hooks, meta or {}
         self._train_loop = self._val_loop = None
         self.mode: str | None = None
         self.data_loader: Any = None
@@ -99,7 +102,7 @@ class BaseRunner(mmengine.runner.Runner):
             cfg=cfg,
         )
         self._train_loop = self.build_loop(loaders, workflow)
-        self.meta = self._complete_meta(meta or {}, loaders)
+        self.meta = self._complete_meta(self._given_meta, loaders)
 
     def build_loop(self, loaders: Sequence[Any], workflow: Sequence[tuple[str, int]]) -> TrainLoop:
         raise NotImplementedError
@@ -128,9 +131,11 @@ class BaseRunner(mmengine.runner.Runner):
     def build_logger(self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any) -> MMLogger:
         log_file = log_file or os.path.join(self.work_dir, f'{self.timestamp}.log')
         name = f'{self.experiment_name}_{next(_instances)}'  # mmengine gives the same logger to the same name
-        return MMLogger.get_instance(
+        logger = MMLogger.get_instance(
             name, logger_name='mmdet_clone', log_file=log_file, log_level=log_level, file_mode='a'
         )
+        logger.addFilter(_is_not_the_list_of_hooks)
+        return logger
 
     def build_visualizer(self, visualizer: Any = None) -> Visualizer:
         """One without backends: the logger hooks write."""
@@ -175,15 +180,14 @@ class BaseRunner(mmengine.runner.Runner):
 
     def dump_config(self) -> None:
         if is_rank_zero():
-            name = os.path.basename(self.cfg.filename) if self.cfg.filename else f'{self.timestamp}.py'
-            if name.endswith('.py'):
-                Path(self.work_dir, name).write_text(self.config_text, encoding='utf-8')
-            else:
-                self.cfg.dump(os.path.join(self.work_dir, name))
+            name = Path(self.cfg.filename or self.timestamp).stem
+            dump_config(self.cfg, Path(self.work_dir, f'{name}.py'))
 
     def _log_env(self, env_cfg: dict) -> None:
-        """One line of versions; the config's text is in the work dir and in ``meta``."""
-        self.config_text = self.cfg.pretty_text if self.cfg._cfg_dict else ''
+        """One line of versions, unless ``meta`` tells them; the config's text is in the work dir and in ``meta``."""
+        self.config_text = config_text(self.cfg)
+        if 'env_info' in self._given_meta:
+            return
         versions = complete_meta(nn.Module(), {})['versions']
         listed = ', '.join(f'{name} {version}' for name, version in versions.items())
         python = platform.python_version()
@@ -277,7 +281,8 @@ class BaseRunner(mmengine.runner.Runner):
     def _init_model_weights(self) -> None:
         model = unwrap_model(self.model)
         if hasattr(model, 'init_weights') and not getattr(model, 'is_init', False):
-            model.init_weights()
+            with trusted(self.trust):
+                model.init_weights()
         if self.distributed:
             for value in model.state_dict().values():
                 torch.distributed.broadcast(value, 0)
@@ -373,6 +378,11 @@ def _accepted(cls: type, method: str) -> frozenset[str] | None:
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None
     return frozenset(p.name for p in parameters)
+
+
+def _is_not_the_list_of_hooks(record: logging.LogRecord) -> bool:
+    """mmengine lists each hook at each of its stages, fifty lines; ``runner.get_hook_info()`` gives them."""
+    return not str(record.msg).startswith('Hooks will be executed')
 
 
 def _positive(name: str, value: Any) -> int:

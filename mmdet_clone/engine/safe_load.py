@@ -6,29 +6,47 @@ with the few more types that the checkpoints of mmcv and mmengine hold; whatever
 
 from __future__ import annotations
 
-import collections
 import contextlib
-import importlib
 import io
 import os
+import pickle
 import re
+import threading
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from mmdet_clone.engine.dist import barrier, is_rank_zero
+from mmdet_clone.engine.checkpoint_format import check_content, check_path
+from mmdet_clone.engine.checkpoint_sources import fetch
+from mmdet_clone.engine.inert_types import plain, stand_ins
+from mmdet_clone.engine.key_layouts import class_names_of_mmengine
 
-__all__ = ['read_checkpoint']
+__all__ = ['read_checkpoint', 'trusted']
+
+_trusted: ContextVar[bool] = ContextVar('read checkpoints with the code that they carry', default=False)
+_allow_list_in_use = threading.RLock()  # torch's is one for the process
+
+
+@contextlib.contextmanager
+def trusted(yes: bool = True) -> Iterator[None]:
+    """Within this context ``read_checkpoint`` takes ``trust=True`` for granted, also where a model loads its parts."""
+    token = _trusted.set(yes)
+    try:
+        yield
+    finally:
+        _trusted.reset(token)
 
 
 def read_checkpoint(filename: str | os.PathLike, map_location: Any = 'cpu', trust: bool = False) -> dict:
-    """The content of a checkpoint.
+    """The content of a checkpoint, with MMDetection 2.x's names of the classes in ``meta``.
 
     Args:
-        filename: a path, a URL (``https://``, ``s3://`` and what else mmengine's file backends read), or a name of
-            a model zoo (``torchvision://resnet50``, ``open-mmlab://detectron2/resnet50_caffe``, ``mmcls://...``).
+        filename: a path; an address (``https://``, ``file://``, ``s3://`` and what else mmengine's file backends
+            read); or an entry of a model zoo: ``torchvision://resnet50``, ``open-mmlab://detectron2/resnet50_caffe``,
+            ``mmcls://resnet50``, ``timm://resnet50.a1_in1k``.
         map_location: of ``torch.load``.
         trust: unpickle everything, running whatever code the file carries.
 
@@ -38,43 +56,89 @@ def read_checkpoint(filename: str | os.PathLike, map_location: Any = 'cpu', trus
         ValueError: empty, truncated, not a checkpoint, or it holds a type that is not known to be safe.
     """
     filename = os.fspath(filename)
-    source = _fetch(filename) if '://' in filename else Path(filename).expanduser()
+    source = fetch(filename)
+    name = filename
     if isinstance(source, Path):
-        _check_file(source)
-    checkpoint = _unpickle(source, filename, map_location, trust)
+        check_path(source)
+        is_download = '://' in filename and not filename.startswith('file://')
+        name = f'{filename} (at {source}; delete it to fetch it again)' if is_download else filename
+    if isinstance(source, Path) and source.suffix == '.safetensors':
+        checkpoint = _read_safetensors(source, map_location)
+    else:
+        checkpoint = _read(source, name, map_location, trust or _trusted.get())
     if not isinstance(checkpoint, dict):
-        raise ValueError(f'{filename} holds a {type(checkpoint).__name__}, not a dict of weights')
-    return _as_mmcls_backbone(checkpoint) if filename.startswith('mmcls://') else checkpoint
+        raise ValueError(f'{name} holds a {type(checkpoint).__name__}, not a dict of weights')
+    if filename.startswith('mmcls://'):
+        return _as_mmcls_backbone(checkpoint)
+    if isinstance(checkpoint.get('meta'), dict):
+        checkpoint['meta'].update(class_names_of_mmengine(checkpoint['meta']))
+    return checkpoint
 
 
-def _unpickle(source: Path | io.BytesIO, name: str, map_location: Any, trust: bool) -> Any:
-    allowed = contextlib.nullcontext() if trust else torch.serialization.safe_globals(_safe_globals())
-    try:
-        with allowed:
-            return torch.load(source, map_location=map_location, weights_only=not trust)
-    except Exception as error:
-        refused = [] if trust else _refused_globals(source, error)
-        if refused:
-            raise ValueError(
-                f'checkpoint {name} asks for {", ".join(refused)}, not among the types known to be safe to load. '
-                'Loading it would run code from the file: only if you trust where it comes from, pass trust=True '
-                '(--trust-checkpoint on the command line)'
-            ) from error
-        raise ValueError(
-            f'checkpoint {name} cannot be read: it is truncated or not a PyTorch checkpoint ({_first_line(error)}). '
-            'Download or copy it again'
-        ) from error
+def _read(source: Path | io.BytesIO, name: str, map_location: Any, trust: bool) -> Any:
+    with source.open('rb') if isinstance(source, Path) else source as file:
+        check_content(file, name, trust)
+        try:
+            if trust:
+                return torch.load(file, map_location=map_location, weights_only=False)
+            with _allowing(stand_ins()):
+                return plain(torch.load(file, map_location=map_location, weights_only=True))
+        except Exception as error:
+            file.seek(0)
+            raise _explained(error, file, name, trust) from error
 
 
-def _refused_globals(source: Path | io.BytesIO, error: Exception) -> list[str]:
-    """The names that the safe unpickler turned down, if that is why it failed."""
+@contextlib.contextmanager
+def _allowing(table: dict[str, Any]) -> Iterator[None]:
+    """Let torch's reader take these names, beside its own and those that the program has added for itself."""
+    api = torch.serialization
+    with _allow_list_in_use:
+        added = api.get_safe_globals()
+        api.clear_safe_globals()
+        api.add_safe_globals([g for g in added if _name(g) not in table])
+        api.add_safe_globals([(value, name) for name, value in table.items()])
+        try:
+            yield
+        finally:
+            api.clear_safe_globals()
+            api.add_safe_globals(added)
+
+
+def _name(entry: Any) -> str:
+    return entry[1] if isinstance(entry, tuple) else f'{entry.__module__}.{entry.__qualname__}'
+
+
+def _explained(error: Exception, file: io.BufferedIOBase, name: str, trust: bool) -> ValueError:
+    """What to tell of an error of ``torch.load``."""
+    reason = _first_line(error)
+    if not trust and (refused := _refused_globals(file, error)):
+        return ValueError(
+            f'checkpoint {name} asks for {", ".join(refused)}, not among the types known to be safe to load. '
+            'Loading it would run code from the file: only if you trust where it comes from, pass trust=True '
+            '(--trust-checkpoint on the command line)'
+        )
+    if not trust and (isinstance(error, pickle.UnpicklingError) or 'known to be safe' in reason):
+        return ValueError(
+            f'checkpoint {name} is not plain data ({reason}), so it was not loaded. Only if you trust where it comes '
+            'from, pass trust=True (--trust-checkpoint on the command line)'
+        )
+    if 'deserialize object on' in reason:
+        return ValueError(
+            f"checkpoint {name} was saved on a device that is not here: give map_location='cpu' ({reason})"
+        )
+    return ValueError(
+        f'checkpoint {name} cannot be read: it is truncated or not a PyTorch checkpoint ({reason}). '
+        'Download or copy it again'
+    )
+
+
+def _refused_globals(file: io.BufferedIOBase, error: Exception) -> list[str]:
+    """The names that the safe reader turned down, if that is why it failed."""
     if 'GLOBAL' not in str(error) and 'global' not in str(error):
         return []
-    if isinstance(source, io.BytesIO):
-        source.seek(0)
     try:
-        with torch.serialization.safe_globals(_safe_globals()):
-            names = torch.serialization.get_unsafe_globals_in_checkpoint(source)
+        with _allowing(stand_ins()):
+            names = torch.serialization.get_unsafe_globals_in_checkpoint(file)
     except Exception:  # files in the format before torch 1.6
         names = []
     return sorted(names) or re.findall(r'GLOBAL ([\w.]+)', str(error))[:1] or [_first_line(error)]
@@ -82,117 +146,20 @@ def _refused_globals(source: Path | io.BytesIO, error: Exception) -> list[str]:
 
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line for line in lines if 'weights_only' not in line]  # torch's advice to unpickle everything
     return next((line for line in lines if 'GLOBAL' in line), lines[0] if lines else type(error).__name__)
 
 
-def _safe_globals() -> list:
-    """Types beside torch's own that checkpoints of mmcv 1.x, mmengine and ours hold, all without side effects.
-
-    Pickles name numpy's helpers by the module of the numpy that wrote them: ``numpy.core`` before 2.0.
-    """
-    from mmengine.logging import HistoryBuffer
-
-    core = 'numpy._core' if int(np.__version__.partition('.')[0]) >= 2 else 'numpy.core'
-    multiarray = importlib.import_module(f'{core}.multiarray')
-    helpers = [(getattr(multiarray, name), name) for name in ('_reconstruct', 'scalar')]
-    by_module = [
-        (helper, f'{module}.multiarray.{name}') for helper, name in helpers for module in ('numpy.core', 'numpy._core')
-    ]
-    dtypes = [type(np.dtype(code)) for code in '?bBhHiIlLqQefdgFDSUMm']
-    statistics = [HistoryBuffer.min, HistoryBuffer.max, HistoryBuffer.current, HistoryBuffer.mean]
-    plain = [np.ndarray, np.dtype, collections.OrderedDict, collections.defaultdict, collections.Counter]
-    # mmengine pickles the methods above as getattr(HistoryBuffer, 'min'): those four and nothing else
-    methods = [(_history_method, f'{builtins}.getattr') for builtins in ('builtins', '__builtin__')]
-    return [*by_module, *plain, *set(dtypes), HistoryBuffer, *statistics, *methods]
-
-
-def _history_method(owner: type, name: str) -> Any:
-    from mmengine.logging import HistoryBuffer
-
-    if owner is not HistoryBuffer or name not in ('min', 'max', 'current', 'mean'):
-        raise ValueError(f'GLOBAL getattr({owner}, {name!r}) is not allowed')
-    return getattr(owner, name)
-
-
-def _check_file(path: Path) -> None:
-    if not path.exists():
-        folder = path.parent
-        near = sorted(p.name for p in folder.glob('*.pth'))[:5]
-        hint = (
-            f'; {folder} holds {", ".join(near)}' if near else f'; there is no folder {folder}' * (not folder.is_dir())
-        )
-        raise FileNotFoundError(f'checkpoint {path} does not exist{hint}')
-    if path.is_dir():
-        raise FileNotFoundError(f'checkpoint {path} is a folder: name a .pth file in it, such as {path / "latest.pth"}')
-    if path.stat().st_size == 0:
-        raise ValueError(f'checkpoint {path} is empty (0 bytes): download or copy it again')
-    with path.open('rb') as file:
-        head = file.read(512).lstrip()
-    if head[:1] == b'<' and b'html' in head.lower():
-        raise ValueError(
-            f'checkpoint {path} is a web page, not a checkpoint: the download was answered by HTML. '
-            'Open the address in a browser to see what it says'
-        )
-    if head.startswith(b'version https://git-lfs'):
-        raise ValueError(f'checkpoint {path} is a Git LFS pointer: fetch the file itself by `git lfs pull`')
-
-
-def _fetch(name: str) -> Path | io.BytesIO:
-    """What ``name``, which has a scheme, stands for: a file downloaded once, or bytes from another file backend."""
-    url = _zoo_url(name)
-    if url.startswith(('http://', 'https://')):
-        return _download(url, name)
-    if '://' not in url:  # mmengine's list of models may point into $MMENGINE_HOME
-        return Path(url)
-    from mmengine.fileio import get
-
-    return io.BytesIO(get(url))
-
-
-def _zoo_url(name: str) -> str:
-    from mmengine.runner import checkpoint as zoo
-
-    scheme, _, key = name.partition('://')
-    tables = {
-        'torchvision': zoo.get_torchvision_models,
-        'modelzoo': zoo.get_torchvision_models,
-        'open-mmlab': zoo.get_external_models,
-        'openmmlab': zoo.get_external_models,
-        'mmcls': zoo.get_mmcls_models,
-    }
-    if scheme not in tables:
-        return name
-    urls = tables[scheme]()
-    key = zoo.get_deprecated_model_names().get(key, key)
-    if key not in urls:
-        import difflib
-
-        near = difflib.get_close_matches(key, urls, n=3)
-        raise FileNotFoundError(
-            f'{name}: no such model in the list of {scheme}://' + (f'; near names: {", ".join(near)}' if near else '')
-        )
-    url = urls[key]
-    return url if '://' in url else os.path.join(zoo._get_mmengine_home(), url)
-
-
-def _download(url: str, name: str) -> Path:
-    """Download to torch.hub's folder unless it is there; rank 0 does, the others wait for it."""
-    folder = Path(torch.hub.get_dir()) / 'checkpoints'
-    path = folder / os.path.basename(url.partition('?')[0])
-    failure = None
-    if is_rank_zero() and not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(url, str(path), progress=os.isatty(2))
-        except OSError as error:
-            failure = error
-    barrier()
-    if failure is not None or not path.exists():
-        raise ConnectionError(
-            f'cannot download {name}: {failure or "rank 0 failed to"}. Without a network, fetch {url} elsewhere and '
-            f'put it at {path}, or set the checkpoint (or init_cfg / pretrained) to a local path'
-        ) from failure
-    return path
+def _read_safetensors(path: Path, map_location: Any) -> dict:
+    """Weights alone, in Hugging Face's format, which has no place for code."""
+    try:
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise ModuleNotFoundError(f'{path} needs safetensors: pip install safetensors') from error
+    try:
+        return load_file(path, device=str(map_location or 'cpu'))
+    except Exception as error:
+        raise ValueError(f'checkpoint {path} cannot be read: {error}. Download or copy it again') from error
 
 
 def _as_mmcls_backbone(checkpoint: dict) -> dict:

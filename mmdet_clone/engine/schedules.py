@@ -157,12 +157,21 @@ def one_cycle_momentum(
 
 
 def yolox(
-    base: float, now: int, end: int, num_last_epochs: int, warmup_end: int, last_start: int, min_lr_ratio: float = 0.05
+    base: float,
+    now: int,
+    end: int,
+    num_last_epochs: int,
+    warmup_end: float,
+    last_start: int,
+    min_lr: float | None = None,
+    min_lr_ratio: float | None = None,
 ) -> float:
     """A cosine between the warm-up's end and the last epochs, which run at the lowest rate (arXiv 2107.08430)."""
-    target = base * min_lr_ratio
+    target = _target(base, min_lr, min_lr_ratio)
     now += 1
-    return target if now >= last_start else _cosine(base, target, (now - warmup_end) / (last_start - warmup_end))
+    if now >= last_start or warmup_end >= last_start:
+        return target
+    return _cosine(base, target, (now - warmup_end) / (last_start - warmup_end))
 
 
 POLICIES: dict[str, Callable] = {
@@ -258,27 +267,30 @@ class Schedule:
         now, end = (moment.epoch, moment.max_epochs) if self.by_epoch else (moment.iter, moment.max_iters)
         options = self.options
         if self.function is yolox:
-            last = options['num_last_epochs'] * (1 if self.by_epoch else moment.epoch_len)
-            options = {**options, 'warmup_end': self.warmup_end(moment), 'last_start': end - last}
+            epoch, iteration = (
+                (1, 1 / moment.epoch_len) if self.by_epoch else (moment.epoch_len, 1)
+            )  # as policies count
+            last_start = end - options['num_last_epochs'] * epoch
+            options = {**options, 'warmup_end': self.warmup_end(moment) * iteration, 'last_start': last_start}
         return self.function(base, now, end, **options)
 
-    def warming(self, regular: float, moment: Moment) -> float:
-        """The value during the warm-up that leads to ``regular``."""
+    def warming(self, base: float, moment: Moment) -> float:
+        """The value during the warm-up."""
+        if self.function is yolox:  # by its own curve, to the initial value
+            return base * self.warmup_ratio * ((moment.iter + 1) / self.warmup_end(moment)) ** 2
+        regular = self.regular(base, moment)
         done = moment.iter / self.warmup_end(moment)
         if self.warmup == 'constant':
             factor = self.warmup_ratio
         elif self.warmup == 'linear':
             factor = 1 - (1 - done) * (1 - self.warmup_ratio)
-        elif self.function is yolox:
-            factor = self.warmup_ratio * ((moment.iter + 1) / self.warmup_end(moment)) ** 2
         else:
             factor = self.warmup_ratio ** (1 - done)
         return regular / factor if self.momentum else regular * factor
 
     def at(self, base: float, moment: Moment) -> float:
         """The value in effect during the iteration that ``moment`` stands before."""
-        regular = self.regular(base, moment)
-        return self.warming(regular, moment) if moment.iter < self.warmup_end(moment) else regular
+        return (self.warming if moment.iter < self.warmup_end(moment) else self.regular)(base, moment)
 
 
 def lr_at(base_lr: float, lr_config: dict, moment: Moment) -> float:

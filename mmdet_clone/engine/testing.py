@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from mmengine.device import get_device
 from torch import nn
 
 from mmdet_clone.engine.checkpoint import unwrap_model
-from mmdet_clone.engine.dist import gather_objects, get_dist_info
+from mmdet_clone.engine.dist import gather_by_files, gather_objects, get_dist_info
 from mmdet_clone.structures.results import encode_mask_results, results_to_cpu
 
 __all__ = ['encode_result', 'merge_results', 'run_test', 'to_device']
@@ -25,6 +26,8 @@ def run_test(
     loader: Any,
     progress: bool = True,
     on_result: Callable[[int, Any, dict], None] | None = None,
+    tmpdir: str | os.PathLike | None = None,
+    gpu_collect: bool = False,
 ) -> list | None:
     """The results of ``loader``'s data set in its order.
 
@@ -37,6 +40,8 @@ def run_test(
         progress: show images per second and the time left (rank 0).
         on_result: called with the image's number within this process, its result before masks are encoded, and the
             batch that it comes from.
+        tmpdir: gather the results of several processes through files in this folder, which all of them see.
+        gpu_collect: gather them over the GPUs; by default they travel over the network between the CPUs.
 
     Returns:
         A list over images, masks RLE-encoded; ``None`` on ranks other than 0.
@@ -58,7 +63,7 @@ def run_test(
                 advance(len(batch_results) * world_size)
     finally:
         core.train(was_training)
-    parts = gather_objects(results)
+    parts = gather_by_files(results, tmpdir) if tmpdir else gather_objects(results, over_gpus=gpu_collect)
     return None if parts is None else merge_results(parts, num_images)
 
 

@@ -114,7 +114,8 @@ def bbox_cxcywh_to_xyxy(bbox: Tensor) -> Tensor:
 
 def bbox2roi(bbox_list: Sequence[Tensor]) -> Tensor:
     """Boxes of a batch as RoIs: list over images of (n_i, >=4) -> (sum n_i, 5), the image's index first."""
-    rois = [torch.cat((boxes.new_full((len(boxes), 1), i), boxes[:, :4]), -1) for i, boxes in enumerate(bbox_list)]
+    boxes_per_image = [boxes[:, :4] if len(boxes) else boxes.new_zeros(0, 4) for boxes in bbox_list]  # (0,) is none too
+    rois = [torch.cat((boxes.new_full((len(boxes), 1), i), boxes), -1) for i, boxes in enumerate(boxes_per_image)]
     return torch.cat(rois, 0)
 
 

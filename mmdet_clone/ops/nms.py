@@ -117,8 +117,8 @@ def batched_nms(
         boxes: (n, 4).
         scores: (n,).
         idxs: (n,) the group (class or level) of each box.
-        nms_cfg: ``type`` (``'nms'`` or ``'soft_nms'``) with that function's arguments (``iou_threshold``, ``max_num``),
-            ``split_thr`` (10000) and ``class_agnostic``; None only sorts by score.
+        nms_cfg: ``type`` (``'nms'`` or ``'soft_nms'``) with that function's arguments (``iou_threshold``, by its older
+            name ``iou_thr``, ``max_num``), ``split_thr`` (10000) and ``class_agnostic``; None only sorts by score.
         class_agnostic: treat all boxes as one group.
 
     Returns:
@@ -129,7 +129,7 @@ def batched_nms(
     if nms_cfg is None:
         scores, order = upcast(scores).sort(descending=True, stable=True)
         return _dets(boxes[order], scores), order
-    options = dict(nms_cfg)
+    options = {'iou_threshold' if key == 'iou_thr' else key: value for key, value in nms_cfg.items()}
     class_agnostic = options.pop('class_agnostic', class_agnostic)
     split_thr = options.pop('split_thr', 10000)
     suppress = _nms_function(options.pop('type', 'nms'))

@@ -43,9 +43,9 @@ def test_every_wrong_head_is_listed_with_the_key_to_set():
         checks.check_before_training(Config(), model, [Images(3)])
     message = str(raised.value)
     assert 'num_classes=3' in message and '(class 0, class 1, class 2)' in message
-    for key in ('bbox_head[0]', 'bbox_head[2]', 'mask_head'):
+    for key in ('bbox_head.0', 'bbox_head.2', 'mask_head'):
         assert f'model.roi_head.{key}.num_classes' in message
-    assert 'bbox_head[1]' not in message and 'rpn_head' not in message
+    assert 'bbox_head.1' not in message and 'rpn_head' not in message
 
 
 @pytest.mark.parametrize('classes', ['person', {'person', 'car'}])
@@ -77,7 +77,7 @@ def test_train_and_val_classes_in_another_order_are_named():
         (dict(model=dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='gone.pth')))),
          'model.backbone.init_cfg.checkpoint'),
         (dict(model=dict(neck=[dict(init_cfg=[dict(type='Pretrained', checkpoint='gone.pth')])])),
-         r'model.neck\[0\].init_cfg\[0\].checkpoint'),
+         'model.neck.0.init_cfg.0.checkpoint'),
         (dict(model=dict(pretrained='gone.pth')), 'model.pretrained'),
     ],
 )  # fmt: skip

@@ -5,43 +5,7 @@ from __future__ import annotations
 import pytest
 from mmengine.config import Config
 
-from mmdet_clone.config import (
-    check_classes,
-    check_num_classes,
-    check_trainable,
-    find_num_classes,
-    load_config,
-    loader_args,
-)
-
-MODEL = dict(
-    type='CascadeRCNN',
-    backbone=dict(type='ResNet', num_classes=1000),
-    rpn_head=dict(type='RPNHead', num_classes=1),
-    roi_head=dict(
-        bbox_head=[dict(num_classes=80), dict(num_classes=3)],
-        mask_head=dict(num_classes=80),
-        semantic_head=dict(num_classes=183),
-    ),
-)
-
-
-def test_every_head_with_another_class_count_is_listed_with_its_key():
-    with pytest.raises(ValueError, match=r'my.json has 3 classes \(a, b, c\)') as error:
-        check_num_classes(MODEL, ('a', 'b', 'c'), 'my.json')
-    lines = str(error.value).splitlines()
-    assert lines[1:] == [
-        '  model.roi_head.bbox_head.0.num_classes is 80: set it to 3',
-        '  model.roi_head.mask_head.num_classes is 80: set it to 3',
-    ]
-
-
-def test_counts_of_other_things_are_not_taken_for_the_data_sets():
-    assert find_num_classes(MODEL) == {
-        'roi_head.bbox_head.0.num_classes': 80,
-        'roi_head.bbox_head.1.num_classes': 3,
-        'roi_head.mask_head.num_classes': 80,
-    }
+from mmdet_clone.config import check_classes, check_trainable, load_config, loader_args
 
 
 @pytest.mark.parametrize('classes', ['person', {'person', 'car'}, dict(person=1)])

@@ -72,7 +72,14 @@ def test_a_module_that_fails_names_its_file_and_the_error(project):
     module = project('own_broken.py', 'import a_module_that_is_not_there')
     with pytest.raises(ImportError, match=r'a_module_that_is_not_there') as error:
         load_config(project('c.py', imports('own_broken')))
-    assert f"'own_broken' ({module}) could not be imported" in str(error.value)
+    assert f"'own_broken' ({module}, line 1) could not be imported" in str(error.value)
+
+
+@pytest.mark.parametrize('line', ['x = undefined', 'x = ('])
+def test_the_line_of_a_module_that_fails_is_named(project, line):
+    module = project('own_lines.py', f'import sys\n\n{line}\n')
+    with pytest.raises(ImportError, match=rf'{module}, line 3\) could not be imported'):
+        load_config(project('c.py', imports('own_lines')))
 
 
 def test_failures_that_are_allowed_leave_a_line(project, capsys, monkeypatch):

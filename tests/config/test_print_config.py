@@ -27,5 +27,5 @@ def test_the_output_is_a_config_that_reads_back(root, tmp_path):
 def test_a_wrong_path_is_one_line_without_a_traceback(root):
     done = run(root, 'configs/rpn/rpn_r50_fpn_1x.py')
     assert done.returncode == 1
-    assert done.stderr.startswith('config file configs/rpn/rpn_r50_fpn_1x.py does not exist')
+    assert done.stderr.startswith('error: config file configs/rpn/rpn_r50_fpn_1x.py does not exist')
     assert 'Traceback' not in done.stderr

@@ -12,7 +12,23 @@ from mmdet_clone.config import config_text, dump_config, load_config, translate_
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 OURS = sorted(p.relative_to(CONFIGS).as_posix() for p in CONFIGS.glob('[!_]*/*.py'))
-FOLDERS = ('common', 'fast_rcnn', 'faster_rcnn', 'mask_rcnn', 'pascal_voc', 'retinanet', 'rpn')
+FOLDERS = (
+    'common',
+    'dcn',
+    'dcnv2',
+    'empirical_attention',
+    'fast_rcnn',
+    'faster_rcnn',
+    'gcnet',
+    'gn',
+    'gn+ws',
+    'mask_rcnn',
+    'pascal_voc',
+    'regnet',
+    'retinanet',
+    'rpn',
+    'ssd',
+)
 
 
 @pytest.fixture(scope='module')

@@ -30,7 +30,8 @@ def test_training_leaves_out_empty_and_small_images_and_testing_keeps_all(write_
 
 
 def test_labels_follow_the_order_of_classes_not_of_the_file(write_json, toy):
-    dataset = toy_dataset(write_json, toy, classes=['dog', 'cat'])
+    with pytest.warns(UserWarning, match='MMDetection 2.x numbers them in the order of the categories'):
+        dataset = toy_dataset(write_json, toy, classes=['dog', 'cat'])
     assert dataset.cat_ids == [9, 5] and dataset.cat2label == {9: 0, 5: 1}
     assert dataset.get_ann_info(1)['labels'].tolist() == [0]
 
@@ -84,6 +85,7 @@ def test_the_index_answers_as_pycocotools_does(shared):
     assert ours.get_cat_ids(cat_names=['dog', 'cat']) == theirs.getCatIds(catNms=['dog', 'cat'])
     for kwargs in (dict(imgIds=some), dict(catIds=[1, 3]), dict(imgIds=some, iscrowd=False), dict(areaRng=[0, 1024])):
         assert ours.getAnnIds(**kwargs) == theirs.getAnnIds(**kwargs)
+    assert ours.getImgIds(imgIds=some[::-1], catIds=[1]) == [i for i in some[::-1] if i in theirs.getImgIds(catIds=[1])]
     ids = theirs.getAnnIds(imgIds=some)
     assert [a['id'] for a in ours.load_anns(ids)] == ids and ours.loadCats(3)[0]['name'] == 'car'
     for ann in theirs.loadAnns(ids[:5]):
@@ -144,11 +146,38 @@ def test_check_images_names_missing_and_resized_files(write_json, toy, tmp_path)
     Image.new('RGB', (90, 200)).save(tmp_path / 'high.jpg')
     dataset = toy_dataset(write_json, toy, img_prefix=str(tmp_path))
     dataset.check_images(limit=1)
-    with pytest.raises(ValueError, match=r'high.jpg: 90x200 pixels, annotated as 100x200'):
+    with pytest.raises(ValueError, match=r'high.jpg is 90 x 200 pixels .*annotation says 100 x 200'):
         dataset.check_images()
     (tmp_path / 'wide.jpg').unlink()
-    with pytest.raises(ValueError, match=r'2 images .*\n.*wide.jpg: missing'):
+    told = r'2 images .*\n  image not found: .*wide.jpg.*\n.*high.jpg is 90 x 200'
+    with pytest.raises(FileNotFoundError, match=told):
         dataset.check_images()
+
+
+@pytest.mark.parametrize('suffix', ['jpg', 'png'])
+def test_check_images_finds_files_that_were_cut_off(write_json, toy, tmp_path, suffix, rng):
+    from PIL import Image
+
+    for info in toy['images'][:2]:
+        info['file_name'] = info['file_name'].replace('jpg', suffix)
+        noise = rng.integers(0, 255, (info['height'], info['width'], 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / info['file_name'])
+    dataset = toy_dataset(write_json, toy, img_prefix=str(tmp_path))
+    dataset.check_images()
+    path = tmp_path / f'high.{suffix}'
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(ValueError, match=rf'cannot read the image .*high.{suffix} .*truncated'):
+        dataset.check_images()
+
+
+def test_check_images_leaves_alone_what_only_looks_odd(write_json, toy, tmp_path):
+    from PIL import Image
+
+    Image.new('RGB', (200, 100)).save(tmp_path / 'wide.jpg')
+    Image.new('RGB', (100, 200)).save(tmp_path / 'high.jpg')
+    with open(tmp_path / 'high.jpg', 'ab') as file:
+        file.write(b'appended by a camera' * 10)
+    toy_dataset(write_json, toy, img_prefix=str(tmp_path)).check_images()
 
 
 def test_format_results_writes_submission_files(write_json, toy, tmp_path):

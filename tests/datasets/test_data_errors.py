@@ -84,7 +84,11 @@ def test_corners_given_for_width_and_height_are_recognised(write_json, toy):
     toy['annotations'] += [
         dict(id=100 + i, image_id=1, category_id=5, bbox=[100 + i, 40, 190, 90], area=9, iscrowd=0) for i in range(5)
     ]
-    with pytest.warns(UserWarning, match=r'looks like x1y1x2y2: the format asks for \[x, y, width, height\]'):
+    told = r'of 9 boxes 5 reach outside[\s\S]*looks like x1y1x2y2: the format asks for \[x, y, width, height\]'
+    with pytest.raises(ValueError, match=told):
+        CocoDataset(write_json(toy), [], classes=CLASSES)
+    toy['annotations'].pop()
+    with pytest.warns(UserWarning, match=r'of 8 boxes 4 [\s\S]*looks like x1y1x2y2'):  # too few to be sure
         CocoDataset(write_json(toy), [], classes=CLASSES)
 
 
@@ -188,6 +192,33 @@ def test_labels_that_do_not_fit(labels, message, write_json):
     ann = dict(bboxes=[[1, 1, 9, 9], [2, 2, 9, 9]], labels=labels)
     with pytest.raises(ValueError, match=message):
         CustomDataset(write_json([dict(filename='a.jpg', width=64, height=64, ann=ann)]), [], classes=CLASSES)
+
+
+@pytest.mark.parametrize('key', ['bboxes', 'bboxes_ignore'])
+@pytest.mark.parametrize('boxes', [[1, 2, 9, 9], [[1, 1, 9, 9, 0.5]] * 4])
+def test_boxes_of_another_shape_than_four_columns(key, boxes, write_json):
+    ann = {'bboxes': [[1, 1, 9, 9]], 'labels': [0], key: boxes}
+    with pytest.raises(ValueError, match=rf"image 0 .'a.jpg'. has {key} of shape .*: expected .n, 4."):
+        CustomDataset(write_json([dict(filename='a.jpg', width=64, height=64, ann=ann)]), [], classes=CLASSES)
+
+
+@pytest.mark.parametrize(
+    'name, key', [('images', 'id'), ('annotations', 'id'), ('annotations', 'image_id'), ('categories', 'name')]
+)
+def test_entries_that_lack_what_they_are_found_by(name, key, write_json, toy):
+    del toy[name][1][key]
+    with pytest.raises(ValueError, match=rf"'{name}': entry 1 .from 0. has no '{key}', it has \["):
+        CocoDataset(write_json(toy), [], classes=CLASSES)
+
+
+def test_lists_of_the_file_that_are_no_lists(write_json, toy):
+    with pytest.raises(ValueError, match="'categories' is a list of dicts, got a dict"):
+        CocoDataset(write_json(dict(toy, categories=dict(cat=1))), [], classes=CLASSES)
+    with pytest.raises(ValueError, match="has no 'annotations' to train on"):
+        CocoDataset(write_json(dict(toy, annotations=None)), [], classes=CLASSES)
+    toy['annotations'][0]['bbox'] = None
+    with pytest.raises(ValueError, match='1 annotations have no bbox of four numbers'):
+        CocoDataset(write_json(toy), [], classes=CLASSES)
 
 
 def test_annotations_of_unlisted_images_are_counted(write_json, toy):

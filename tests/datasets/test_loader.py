@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmdet_clone.aliases.stand_ins import DataContainer
 from mmdet_clone.datasets import ConcatDataset, RepeatDataset, build_dataloader, collate
 from mmdet_clone.datasets.loader import stack_padded
 
@@ -142,6 +143,33 @@ def test_samples_of_several_augmentations_become_lists_over_augmentations():
     batch = collate([sample('a'), sample('b')])
     assert [tuple(img.shape) for img in batch['img']] == [(2, 3, 4, 4), (2, 3, 8, 8)]
     assert batch['img_metas'] == [[dict(n=n, aug=k) for n in 'ab'] for k in range(2)]
+
+
+def test_values_in_a_data_container_are_taken_out_and_stacked_if_it_says_so():
+    def sample(height, name):
+        return dict(
+            img=DataContainer(torch.ones(3, height, 4), stack=True),
+            img_metas=DataContainer(dict(filename=name), cpu_only=True),
+            proposals=DataContainer(torch.ones(height, 2), stack=True, padding_value=7),
+            gt_semantic_seg=DataContainer(torch.ones(1, height, 4)),
+        )
+
+    batch = collate([sample(2, 'a'), sample(3, 'b')])
+    assert batch['img'].shape == (2, 3, 3, 4) and batch['img'][0, :, 2].eq(0).all()
+    assert batch['img_metas'] == [dict(filename='a'), dict(filename='b')]
+    assert batch['proposals'].shape == (2, 3, 2) and batch['proposals'][0, 2].tolist() == [7, 7]
+    assert [tuple(seg.shape) for seg in batch['gt_semantic_seg']] == [(1, 2, 4), (1, 3, 4)]
+
+
+def test_data_containers_of_several_augmentations():
+    img, meta = torch.zeros(3, 2, 2), dict(filename='a')
+    sample = dict(
+        img=[DataContainer(img, stack=True), DataContainer(img + 1, stack=True)],
+        img_metas=[DataContainer(meta, cpu_only=True), DataContainer(meta, cpu_only=True)],
+    )
+    batch = collate([sample, sample])
+    assert [tuple(i.shape) for i in batch['img']] == [(2, 3, 2, 2)] * 2
+    assert batch['img_metas'] == [[meta, meta], [meta, meta]]
 
 
 def test_images_of_other_channels_cannot_be_stacked():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 import types
 
@@ -67,6 +68,38 @@ def test_numpy_scalars_written_by_the_other_major_version_load(tmp_path):
     assert read_checkpoint(path)['a'] == 2.5
 
 
+def test_arrays_and_texts_of_numpy_come_back_as_they_were(tmp_path):
+    values = [
+        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        np.arange(3, dtype='>i4'),
+        np.zeros((0, 4), np.float32),
+        np.array(['cat', 'mouse']),
+        np.str_('bbox_mAP'),
+        np.bool_(True),
+        np.complex64(1 + 2j),
+    ]
+    loaded = read_checkpoint(saved(dict(values=values, types=(np.dtype('<u2'),)), tmp_path / 'a.pth'))
+    for value, back in zip(values, loaded['values']):
+        assert type(back) is type(value)
+        assert back.dtype == value.dtype
+        assert np.array_equal(back, value)
+    assert loaded['types'] == (np.dtype('<u2'),)
+    loaded['values'][0][0, 0] = 7  # it may be written to
+
+
+def test_what_the_program_allowed_for_itself_stays_allowed_and_nothing_of_ours_is_added(tmp_path):
+    api = torch.serialization
+    before = set(map(str, api.get_safe_globals()))
+    path = saved(dict(path=types.SimpleNamespace(a=1), number=np.float64(2.0)), tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match='SimpleNamespace'):
+        read_checkpoint(path)
+    with api.safe_globals([types.SimpleNamespace, np.dtype]):
+        inside = set(map(str, api.get_safe_globals()))
+        assert read_checkpoint(path)['path'].a == 1
+        assert set(map(str, api.get_safe_globals())) == inside
+    assert set(map(str, api.get_safe_globals())) == before
+
+
 @pytest.mark.parametrize('zip_format', [True, False])
 def test_code_in_a_checkpoint_is_refused_by_name_and_not_run(tmp_path, zip_format):
     content = dict(state_dict={}, meta=RunsCode(str(tmp_path / 'made')))
@@ -101,7 +134,14 @@ def test_config_text_of_a_checkpoint_is_never_run(tmp_path):
         (b'<!DOCTYPE html><html><body>404', 'is a web page'),
         (b'version https://git-lfs.github.com/spec/v1\noid', 'git lfs pull'),
         (b'PK\x03\x04 not all of it', 'truncated or not a PyTorch checkpoint'),
-        (b'\x89PNG', 'truncated or not a PyTorch checkpoint'),
+        (b'\x89PNG\r\n', 'is a PNG image'),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', 'is a web page'),
+        (b'{"message": "Not Found"}', 'is JSON text'),
+        (b"_base_ = './faster_rcnn_r50_fpn_1x_coco.py'\n", 'is text: are the arguments in the right order'),
+        (b'\x1f\x8b\x08\x00', 'gzip: unpack it first'),
+        (b'\x80\x04\x95\x0c\x00\x00\x00\x00\x00\x00\x00}.', 'a Python pickle that torch.save did not write'),
+        (b'\x40\0\0\0\0\0\0\0{"weight":{"dtype":"F32"}}', r'name must end in \.safetensors'),
+        (bytes(range(256)) * 4, 'of no kind that torch.save writes'),
     ],
 )
 def test_what_is_no_checkpoint_is_said_so(tmp_path, content, message):
@@ -116,6 +156,13 @@ def test_a_truncated_checkpoint_is_said_so(tmp_path):
     path.write_bytes(path.read_bytes()[:20000])
     with pytest.raises(ValueError, match='truncated'):
         read_checkpoint(path)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='needs a machine without CUDA')
+def test_a_device_that_is_not_here_is_said_so(tmp_path):
+    path = saved(dict(state_dict=nn.Linear(1, 1).state_dict()), tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match="give map_location='cpu'"):
+        read_checkpoint(path, map_location='cuda:0')
 
 
 def test_a_missing_file_names_those_beside_it(tmp_path):
@@ -139,7 +186,7 @@ def test_counts_of_what_fits_are_printed(tmp_path, capsys):
 
 def test_strict_loading_raises_and_nothing_loaded_raises(tmp_path):
     path = saved(dict(state_dict={'weight': torch.zeros(2, 3)}), tmp_path / 'a.pth')
-    with pytest.raises(RuntimeError, match='missing: bias'):
+    with pytest.raises(RuntimeError, match=r'1 missing, 0 unexpected, 0 of another shape[\s\S]*bias'):
         load_checkpoint(nn.Linear(3, 2), path, strict=True)
     with pytest.raises(ValueError, match=r'Nothing fits this model: it needs 0.weight, 0.bias, the file has weight'):
         load_checkpoint(nn.Sequential(nn.Linear(3, 2)), path)
@@ -156,7 +203,7 @@ def test_keys_saved_from_a_parallel_wrapper_load(tmp_path):
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     path = tmp_path / 'a.pth'
     write_checkpoint(dict(a=1), path)
-    with pytest.raises(Exception, match='pickle'):
+    with pytest.raises((AttributeError, pickle.PicklingError)):
         write_checkpoint(dict(a=lambda: 0), path)
     assert read_checkpoint(path) == dict(a=1)
     assert os.listdir(tmp_path) == ['a.pth']
@@ -178,21 +225,6 @@ def test_pretrained_init_loads_what_is_below_the_prefix(tmp_path, prefix):
     model = nn.Linear(3, 2)
     initialize(model, dict(type='Pretrained', checkpoint=str(path), **({'prefix': prefix} if prefix else {})))
     assert torch.equal(model.weight, source.weight)
-
-
-def test_no_network_is_said_with_the_way_round(monkeypatch, tmp_path):
-    def offline(*args, **kwargs):
-        raise OSError('network is unreachable')
-
-    monkeypatch.setattr(torch.hub, 'download_url_to_file', offline)
-    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
-    with pytest.raises(ConnectionError, match=r'torchvision://resnet50.*network is unreachable.*local path'):
-        read_checkpoint('torchvision://resnet50')
-
-
-def test_an_unknown_zoo_name_shows_near_ones():
-    with pytest.raises(FileNotFoundError, match=r'near names: .*resnet50'):
-        read_checkpoint('torchvision://resnet5O')
 
 
 def test_a_class_of_an_absent_package_is_refused_by_name(tmp_path):

@@ -43,6 +43,7 @@ def ranks(tmp_path_factory, root):
     ]
     outputs = [process.communicate(timeout=180)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], '\n'.join(outputs)
+    (out / 'output.txt').write_text('\n'.join(outputs))
     return [torch.load(out / f'rank{rank}.pth', weights_only=False) for rank in range(2)], out
 
 
@@ -85,6 +86,18 @@ def test_an_odd_number_of_images_is_evaluated_once_each_and_in_order(ranks):
     assert first['whole evaluated'] == [[0, 1, 2, 3, 4]] * 3
     assert second['whole evaluated'] == []
     assert sorted(path.name for path in (out / 'whole').glob('best*')) == ['best_bbox_mAP_epoch_1.pth']
+
+
+@pytest.mark.parametrize('way', ['by files', 'by gpu_collect'])
+def test_results_gathered_in_another_way_are_the_same(ranks, way):
+    (first, second), out = ranks
+    assert first[way] == first['odd'] and second[way] is None
+    assert list((out / 'gathered').iterdir()) == []
+
+
+def test_wrapping_for_several_processes_uses_no_deprecated_name(ranks):
+    _, out = ranks
+    assert 'broadcast_buffers' not in (out / 'output.txt').read_text()
 
 
 def test_only_rank_zero_writes_logs(ranks):

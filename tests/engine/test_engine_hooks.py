@@ -227,7 +227,7 @@ def test_every_wrong_head_is_listed_with_its_config_key():
         check_num_classes(detector(1, 80, 80), ToyDataset())
     lines = str(caught.value).splitlines()[1:]
     assert lines == [
-        '  model.roi_head.bbox_head[1].num_classes=80 (Head)',
+        '  model.roi_head.bbox_head.1.num_classes=80 (Head)',
         '  model.roi_head.mask_head.num_classes=80 (Head)',
     ]
     check_num_classes(detector(1, 1, 1), ToyDataset())

@@ -82,8 +82,8 @@ def test_yolox_warms_up_by_a_square_then_anneals_until_the_last_epochs():
         num_last_epochs=2, min_lr_ratio=0.05,
     )  # fmt: skip
     # the cosine runs from iteration 100 to 1000; it is taken one iteration ahead
-    warm = 0.05 + 0.95 * 0.5 * (1 + cos(pi * (50 - 100) / 900))
-    assert lr_at(1.0, config, at(49)) == pytest.approx(warm * (50 / 100) ** 2)
+    assert lr_at(1.0, config, at(49)) == pytest.approx((50 / 100) ** 2)
+    assert lr_at(1.0, config, at(99)) == pytest.approx(1)
     assert lr_at(1.0, config, at(549)) == pytest.approx(0.05 + 0.95 * 0.5)
     assert lr_at(1.0, config, at(999)) == lr_at(1.0, config, at(1199)) == pytest.approx(0.05)
 

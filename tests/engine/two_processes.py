@@ -72,6 +72,10 @@ def main(out: Path) -> None:
     result['resumed'] = train('resumed', resume_from=str(out / 'whole' / 'epoch_2.pth'))
     odd = run_test(ToyDetector(), toy_loader(ToyDataset(5), 2, shuffle=False, **sharded), progress=False)
     result['odd'] = None if odd is None else [int(r[0][0, 4]) for r in odd]
+    for name, way in (('by files', dict(tmpdir=str(out / 'gathered'))), ('by gpu_collect', dict(gpu_collect=True))):
+        loader = toy_loader(ToyDataset(5), 2, shuffle=False, **sharded)
+        gathered = run_test(ToyDetector(), loader, progress=False, **way)
+        result[name] = None if gathered is None else [int(r[0][0, 4]) for r in gathered]
     torch.save(result, out / f'rank{rank}.pth')
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mmdet_clone.datasets import CocoDataset
+from mmdet_clone.datasets.coco_results import records
 from mmdet_clone.evaluation.coco import BACKENDS, choose_backend, coco_eval
 
 # COCOeval's published numbers for the fake results: AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl
@@ -70,6 +71,15 @@ def test_evaluating_changes_neither_argument(parity):
     coco_eval(parity[0], parity[1]['segm'], 'segm', backend='pycocotools')
     coco_eval(parity[0], parity[1]['segm'], 'segm')
     assert json.dumps([parity[0], parity[1]['segm']]) == before
+
+
+def test_results_in_double_precision_stay_as_they_are():
+    box, proposal = np.array([[10.0, 10, 50, 50, 0.9]]), np.array([[10.0, 10, 50, 50, 0.9]])
+    mask = np.ones((60, 60), dtype=np.uint8)
+    found = records([([box], [[mask]])], [1], [1])
+    assert found['bbox'][0]['bbox'] == found['segm'][0]['bbox'] == [10, 10, 40, 40]
+    assert records([proposal], [1], [1])['proposal'][0]['bbox'] == [10, 10, 40, 40]
+    assert box.tolist() == proposal.tolist() == [[10, 10, 50, 50, 0.9]]
 
 
 # ---------------------------------------------------------------------- through a data set
@@ -163,6 +173,16 @@ def test_proposals_are_scored_whatever_their_class(toy_dataset):
     assert by_class == fast
     with pytest.raises(ValueError, match="cannot evaluate 'bbox': the results hold proposal only"):
         toy_dataset.evaluate(proposals, 'bbox', logger='silent')
+
+
+def test_all_measures_in_one_call(toy_dataset, capsys):
+    mask = np.zeros((100, 100), dtype=np.uint8)
+    mask[10:50, 10:50] = 1  # the polygons of the cats, and of the dog
+    results = [([CAT, DOG], [[mask], [mask]]), ([CAT, NONE], [[mask], []])]
+    numbers = toy_dataset.evaluate(results, metric=['bbox', 'segm', 'proposal', 'proposal_fast'], classwise=True)
+    assert all(numbers[name] == 1 for name in ('bbox_mAP', 'segm_mAP_50', 'AR@100', 'AR_m@1000'))
+    out = capsys.readouterr().out
+    assert out.count('Average') == 3 * 12 and out.count('| category | AP ') == 2 * 2  # two classes beside each other
 
 
 def test_items_thresholds_and_limits_can_be_chosen(toy_dataset):

@@ -136,8 +136,10 @@ def test_loss_over_flattened_levels_equals_the_sum_over_levels():
     torch.testing.assert_close(head.loss(scores, deltas, boxes, labels, metas), sums)
 
 
-def small(name: str) -> BaseDenseHead:
-    cfg = dict(type=name, in_channels=4, feat_channels=4, anchor_generator=TWO_LEVELS, train_cfg=TRAIN, test_cfg=TEST)
+def small(name: str, **train: object) -> BaseDenseHead:
+    channels = [4, 4] if 'SSD' in name else 4  # its levels have layers of their own
+    cfg = dict(type=name, in_channels=channels, feat_channels=4, anchor_generator=TWO_LEVELS)
+    cfg.update(train_cfg=dict(TRAIN, **train), test_cfg=TEST)
     return build_head(cfg if name == 'RPNHead' else dict(cfg, num_classes=3))
 
 
@@ -182,18 +184,7 @@ def test_losses_are_finite_when_every_image_is_empty(name, decoded):
 @pytest.mark.parametrize('name', DENSE_HEADS)
 @pytest.mark.parametrize('sampler', [None, RANDOM])
 def test_losses_are_finite_when_one_image_is_empty(name, sampler):
-    head = small(name)
-    if sampler:
-        head = build_head(
-            dict(
-                type=name,
-                **({} if name == 'RPNHead' else dict(num_classes=3)),
-                in_channels=4,
-                feat_channels=4,
-                anchor_generator=TWO_LEVELS,
-                train_cfg=dict(TRAIN, sampler=sampler),
-            )
-        )
+    head = small(name, **(dict(sampler=sampler) if sampler else {}))
     train_on(head, [torch.tensor([[0.0, 0, 30, 30]]), NO_BOXES])
 
 
@@ -367,3 +358,4 @@ def test_a_persons_own_head_can_override_single_steps():
 
     head = DeeperHead(3, 4, anchor_generator=TWO_LEVELS, train_cfg=TRAIN)
     assert sorted(train_on(head, [BOX])) == ['loss_bbox', 'loss_cls', 'loss_extra']
+    assert head.num_anchors == head.num_base_priors and head.anchor_generator is head.prior_generator  # older names

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from mmdet_clone.models.detectors.tta import aug_test_dense, to_original
+from mmdet_clone.boxes.merge import to_original, to_version
+from mmdet_clone.models.detectors.tta import aug_test_dense
 
 
 class OneBoxHead(nn.Module):
@@ -62,4 +63,6 @@ def test_nothing_found_in_any_view():
 )
 def test_flips_are_undone(direction, expected):
     box = torch.tensor([[20.0, 10, 60, 30]])
-    assert to_original(box, meta(2, flip=True, flip_direction=direction)).tolist() == [expected]
+    flipped = meta(2, flip=True, flip_direction=direction)
+    assert to_original(box, flipped).tolist() == [expected]
+    assert to_version(to_original(box, flipped), flipped).tolist() == box.tolist()

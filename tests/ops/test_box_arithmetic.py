@@ -104,7 +104,7 @@ def test_rois_carry_the_image_index_and_come_apart_again():
     assert len(back) == 2
     assert torch.equal(back[0], first)
     assert torch.equal(back[1], second)
-    assert bbox2roi([torch.zeros(0, 4)]).shape == (0, 5)
+    assert bbox2roi([torch.zeros(0, 4)]).shape == bbox2roi([torch.zeros(0)]).shape == (0, 5)
 
 
 @pytest.mark.parametrize(

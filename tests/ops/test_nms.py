@@ -172,3 +172,12 @@ def test_fast_nms_lets_removed_boxes_remove():
     dets, _, kept = fast_nms(boxes, scores, coeffs, 0.1, 0.9, top_k=10, max_num=2)
     assert kept.tolist() == [[0], [1]]
     assert fast_nms(boxes[:0], scores[:0], coeffs[:0], 0.1, 0.3, 10)[0].shape == (0, 5)
+
+
+@pytest.mark.parametrize('kind', ['nms', 'soft_nms'])
+def test_the_older_name_of_the_threshold_is_taken(kind):
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30]])
+    scores, idxs = torch.tensor([0.9, 0.8, 0.7]), torch.zeros(3)
+    new = batched_nms(boxes, scores, idxs, dict(type=kind, iou_threshold=0.5))
+    old = batched_nms(boxes, scores, idxs, dict(type=kind, iou_thr=0.5))
+    assert torch.equal(new[0], old[0]) and torch.equal(new[1], old[1])

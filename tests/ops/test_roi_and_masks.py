@@ -76,6 +76,34 @@ def test_focal_loss_agrees_with_torchvision():
     )
 
 
+@pytest.mark.parametrize('gamma', [0.0, 0.5, 2.0])
+def test_the_gradient_of_the_focal_loss_is_its_derivative(gamma):
+    pred = (4 * torch.randn(6, 3, dtype=torch.float64)).requires_grad_()
+    target = torch.tensor([0, 1, 2, 3, 3, -1])
+    assert torch.autograd.gradcheck(lambda p: sigmoid_focal_loss(p, target, gamma, 0.3), (pred,))
+
+
+def test_the_focal_loss_of_sure_predictions_is_finite():
+    pred = torch.tensor([[-200.0, 200.0], [200.0, -200.0]], requires_grad=True)
+    loss = sigmoid_focal_loss(pred, torch.tensor([0, 0]))
+    loss.sum().backward()
+    torch.testing.assert_close(loss, torch.tensor([[50.0, 150.0], [0.0, 0.0]]))
+    torch.testing.assert_close(pred.grad, torch.tensor([[-0.25, 0.75], [0.0, 0.0]]))
+
+
+def test_the_focal_loss_keeps_little_more_than_the_logits_for_the_backward_pass():
+    kept = []
+
+    def keep(tensor):
+        kept.append(tensor.numel() * tensor.element_size())
+        return tensor
+
+    pred = torch.randn(100, 8, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        sigmoid_focal_loss(pred, torch.zeros(100, dtype=torch.long))
+    assert sum(kept) <= 1.25 * pred.numel() * 4
+
+
 def test_focal_loss_of_no_rows_is_a_zero_of_the_graph():
     pred = torch.zeros(0, 3, requires_grad=True)
     loss = sigmoid_focal_loss(pred, torch.zeros(0, dtype=torch.long), reduction='mean')

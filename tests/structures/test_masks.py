@@ -123,6 +123,7 @@ def test_crop_leaves_nothing_of_an_instance_outside(kind):
 @KINDS
 def test_a_crop_of_no_size_keeps_one_pixel(kind):
     assert square_masks(kind).crop(np.array([3, 2, 3, 2])).to_ndarray().shape == (1, 1, 1)
+    assert square_masks(kind).crop(np.array([10, 8, 12, 9])).to_ndarray().shape == (1, 1, 1)
 
 
 def test_what_is_cropped_away_from_a_polygon_does_not_come_back_with_padding():

@@ -69,6 +69,11 @@ def test_log_tells_environment_losses_and_figures(trained):
         assert text in trained.log
 
 
+def test_log_tells_nothing_twice_and_no_list_of_hooks(trained):
+    assert trained.log.count('torchvision') == 1
+    assert 'Hooks will be executed' not in trained.log and 'before_train_iter' not in trained.log
+
+
 def test_json_log_holds_training_validation_losses_and_figures(trained):
     lines = [json.loads(line) for line in next(trained.work_dir.glob('*.log.json')).read_text().splitlines()]
     train = [line for line in lines if line.get('mode') == 'train']
@@ -104,6 +109,14 @@ def test_auto_resume_takes_the_latest_checkpoint_and_starts_anew_without_one(run
     assert json.loads(lines[-1])['epoch'] == 2
 
 
+def test_a_resumed_run_takes_the_seed_of_the_first(run_tool, tiny, trained, tmp_path):
+    arguments = ['--work-dir', tmp_path, '--no-validate', '--cfg-options', 'runner.max_epochs=2']
+    runner = run_tool('train', tiny.config, '--resume-from', trained.work_dir / 'epoch_1.pth', *arguments)
+    assert runner.seed == 3
+    resumed = run_tool('train', tiny.config, '--auto-resume', *arguments, 'runner.max_epochs=3')
+    assert resumed.seed == 3
+
+
 def test_load_from_starts_at_iteration_0_with_the_weights(run_tool, tiny, trained, tmp_path):
     start = trained.work_dir / 'latest.pth'
     options = ['--no-validate', '--cfg-options', f'load_from={start}', 'optimizer.lr=0.0', 'runner.max_epochs=1']
@@ -120,6 +133,8 @@ def test_learning_rate_scales_with_the_batch_size(run_tool, tiny, tmp_path):
     config = tiny_detector.write_config(tmp_path / 'fixed.py', tiny.data, "\nlr_config = dict(policy='fixed')\n")
     options += ['--cfg-options', 'auto_scale_lr.base_batch_size=8', 'data.samples_per_gpu=2', 'optimizer.lr=0.04']
     assert run_tool('train', config, *options).current_lr() == [0.01]
+    dumped = load_config(tmp_path / 'run' / 'fixed.py')  # whoever trains by it gets the same rate
+    assert dumped.optimizer.lr == 0.01 and not dumped.auto_scale_lr.enable
 
 
 def test_iterations_instead_of_epochs(run_tool, tiny, tmp_path):

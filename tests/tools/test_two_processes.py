@@ -26,6 +26,7 @@ for part in ('rpn', 'rcnn'):
     model['train_cfg'][part]['sampler'].update(num=1000000, pos_fraction=1.0)
 train_pipeline[3]['flip_ratio'] = 0.0
 lr_config = dict(policy='fixed')
+data['imgs_per_gpu'] = data.pop('samples_per_gpu')
 runner['max_epochs'] = 2
 load_from = '{start}'
 model['test_cfg']['rcnn']['score_thr'] = 0.0
@@ -99,7 +100,9 @@ def gradients(trained, file):
 
 
 def test_log_tells_the_processes_once(trained):
-    assert trained.log.count('Start running') == 1
+    for text in ('Start running', '1.x config: data.imgs_per_gpu=1', 'entries from'):
+        assert trained.log.count(text) == 1, text
+    assert 'Warning' not in trained.log and 'Hooks will be' not in trained.log
     assert 'Processes: 2' in trained.log
     assert 'terminate called' not in trained.log
 

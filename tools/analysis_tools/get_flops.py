@@ -33,6 +33,13 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    from mmdet_clone.apis.errors import clear_errors
+
+    with clear_errors():
+        report(args)
+
+
+def report(args: argparse.Namespace) -> None:
     from mmdet_clone.apis.entry import parse_options
     from mmdet_clone.apis.inference import without_pretrained
     from mmdet_clone.config import load_config

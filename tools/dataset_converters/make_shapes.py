@@ -26,7 +26,7 @@ SUPERSAMPLING = 4  # contours are traced on a mask enlarged by this factor, so t
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out_dir', type=Path, help='folder to write')
-    parser.add_argument('--train', type=int, default=300, help='number of training images (default %(default)s)')
+    parser.add_argument('--train', type=int, default=400, help='number of training images (default %(default)s)')
     parser.add_argument('--val', type=int, default=60, help='number of validation images (default %(default)s)')
     parser.add_argument(
         '--size', type=int, nargs=2, default=(160, 128), metavar=('W', 'H'), help='image size in pixels'

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.progress import track
 
+from mmdet_clone.apis.errors import clear_errors
 from mmdet_clone.datasets.xml_style import VOCFile, VOCObject, has_size, parse_voc_xml
 from mmdet_clone.evaluation.class_names import VOC_CLASSES
 
@@ -198,4 +199,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with clear_errors():
+        main()

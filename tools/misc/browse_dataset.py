@@ -36,13 +36,23 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    from mmdet_clone.apis.errors import clear_errors
+
+    with clear_errors():
+        browse(args)
+
+
+def browse(args: argparse.Namespace) -> None:
     from mmengine.utils import track_iter_progress
 
     from mmdet_clone.apis.entry import parse_options
     from mmdet_clone.config import load_config
     from mmdet_clone.datasets import build_dataset
+    from mmdet_clone.engine.process import ensure_writable
     from mmdet_clone.visualization import show_image
 
+    if args.output_dir:
+        ensure_writable(args.output_dir, '--output-dir')
     cfg = load_config(args.config, parse_options(args.cfg_options))
     dataset = build_dataset(without_steps(cfg.data.train, set(args.skip_type)))
     count = min(args.number or len(dataset), len(dataset))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a clone works without being installed
 
+from mmdet_clone.apis.errors import clear_errors
 from mmdet_clone.config import DictAction, config_text, dump_config, load_config
 
 
@@ -25,14 +26,12 @@ def main() -> None:
     )
     parser.add_argument('--save-path', help='write it to this .py, .json or .yaml file as well')
     args = parser.parse_args()
-    try:
+    with clear_errors():
         with contextlib.redirect_stdout(sys.stderr):  # notes of the reading, so that the output is the config alone
             cfg = load_config(args.config, args.cfg_options)
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        parser.exit(1, f'{error}\n')
-    print(config_text(cfg), end='')
-    if args.save_path:
-        print(f'# written to {dump_config(cfg, args.save_path)}')
+        print(config_text(cfg), end='')
+        if args.save_path:
+            print(f'# written to {dump_config(cfg, args.save_path)}')
 
 
 if __name__ == '__main__':

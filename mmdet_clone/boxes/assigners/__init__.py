@@ -3,5 +3,6 @@
 from mmdet_clone.boxes.assigners.assign_result import AssignResult
 from mmdet_clone.boxes.assigners.base import BaseAssigner
 from mmdet_clone.boxes.assigners.max_iou import MaxIoUAssigner
+from mmdet_clone.boxes.assigners.sim_ota_assigner import SimOTAAssigner
 
-__all__ = ['AssignResult', 'BaseAssigner', 'MaxIoUAssigner']
+__all__ = ['AssignResult', 'BaseAssigner', 'MaxIoUAssigner', 'SimOTAAssigner']

@@ -20,7 +20,7 @@ from mmdet_clone.registry import BBOX_ASSIGNERS
 SLAB_OVERLAPS = 2**24  # overlaps held at a time: 64 MB in float32
 
 
-@BBOX_ASSIGNERS.register_module()
+@BBOX_ASSIGNERS.register_module(['MaxIoUAssigner', 'AscendMaxIoUAssigner'])  # the second: for NPUs, to the same result
 class MaxIoUAssigner(BaseAssigner):
     """Each box goes to the ground truth that it overlaps most, if it does so enough.
 

@@ -1,5 +1,6 @@
 """The steps that turn a dataset's entry into what a model takes."""
 
+from mmdet_clone.datasets.pipelines.affine import RandomAffine
 from mmdet_clone.datasets.pipelines.annotations import FilterAnnotations, LoadAnnotations, LoadProposals
 from mmdet_clone.datasets.pipelines.auto_augment import AutoAugment
 from mmdet_clone.datasets.pipelines.base import MissingKeyError, Transform
@@ -17,11 +18,14 @@ from mmdet_clone.datasets.pipelines.formatting import (
     WrapFieldsToLists,
     to_tensor,
 )
+from mmdet_clone.datasets.pipelines.hsv import YOLOXHSVRandomAug
 from mmdet_clone.datasets.pipelines.loading import (
     LoadImageFromFile,
     LoadImageFromWebcam,
     LoadMultiChannelImageFromFiles,
 )
+from mmdet_clone.datasets.pipelines.mixup import MixUp
+from mmdet_clone.datasets.pipelines.mosaic import Mosaic
 from mmdet_clone.datasets.pipelines.pad import Expand, Pad
 from mmdet_clone.datasets.pipelines.resize import Resize, SegRescale
 from mmdet_clone.datasets.pipelines.tta import MultiScaleFlipAug
@@ -42,10 +46,13 @@ __all__ = [
     'LoadProposals',
     'MinIoURandomCrop',
     'MissingKeyError',
+    'MixUp',
+    'Mosaic',
     'MultiScaleFlipAug',
     'Normalize',
     'Pad',
     'PhotoMetricDistortion',
+    'RandomAffine',
     'RandomCrop',
     'RandomFlip',
     'Resize',
@@ -55,5 +62,6 @@ __all__ = [
     'Transform',
     'Transpose',
     'WrapFieldsToLists',
+    'YOLOXHSVRandomAug',
     'to_tensor',
 ]

@@ -129,7 +129,7 @@ class LoadProposals:
 
     def __call__(self, results: dict) -> dict:
         require(results, self, 'proposals')
-        proposals = np.asarray(results['proposals'])
+        proposals = np.array(results['proposals'], dtype=np.float32)  # a copy: the data set keeps its own
         if proposals.ndim != 2 or proposals.shape[1] not in (4, 5):
             raise ValueError(
                 f'expected proposals of shape (n, 4) or (n, 5) for {_image_name(results)}, got {proposals.shape}'
@@ -173,7 +173,7 @@ class FilterAnnotations:
         self.keep_empty = keep_empty
 
     def __call__(self, results: dict) -> dict | None:
-        require(results, self, *(['gt_bboxes'] * self.by_box + ['gt_masks'] * self.by_mask))
+        require(results, self, 'gt_bboxes', *(['gt_masks'] * self.by_mask))
         boxes = results['gt_bboxes']
         if len(boxes) == 0:
             return results

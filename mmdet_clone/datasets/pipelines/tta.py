@@ -8,7 +8,7 @@ from numbers import Number
 
 from mmdet_clone.datasets.pipelines.base import as_directions, as_scales
 from mmdet_clone.datasets.pipelines.compose import Compose
-from mmdet_clone.registry import PIPELINES
+from mmdet_clone.registry import PIPELINES, type_name
 
 _FIELDS = ('img_fields', 'bbox_fields', 'mask_fields', 'seg_fields')
 
@@ -62,7 +62,7 @@ class MultiScaleFlipAug:
     def _warn_of_no_effect(self, transforms: Sequence[dict]) -> None:
         if not self.flip and self.flip_direction != ['horizontal']:
             warnings.warn('MultiScaleFlipAug: flip_direction has no effect when flip is False', stacklevel=3)
-        if self.flip and not any(isinstance(t, dict) and t.get('type') == 'RandomFlip' for t in transforms):
+        if self.flip and not any(type_name(step) == 'RandomFlip' for step in transforms):
             warnings.warn('MultiScaleFlipAug: flip has no effect without RandomFlip among the transforms', stacklevel=3)
 
     def __repr__(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import torch
@@ -13,8 +12,8 @@ from mmdet_clone.engine.hooks.hook import HOOKS, Hook
 
 __all__ = ['CheckInvalidLossHook', 'NumClassCheckHook', 'check_num_classes']
 
-# What has ``num_classes`` of another meaning: the ImageNet classes of a backbone, the stuff classes of a branch
-NOT_HEADS = ('VGG', 'SSDVGG', 'FusedSemanticHead')
+# parts whose ``num_classes`` counts something else: ImageNet's classes, objectness, stuff
+_OTHER_COUNTS = {'backbone', 'rpn_head', 'semantic_head', 'panoptic_fusion_head'}
 
 
 @HOOKS.register_module()
@@ -40,11 +39,10 @@ def check_num_classes(model: nn.Module, dataset: Any, logger: Any = None) -> Non
             f"write ({classes!r},) with a comma, or ['{classes}']"
         )
     wrong = [
-        f'  {_config_key(path)}={module.num_classes} ({type(module).__name__})'
+        f'  model.{path + "." if path else ""}num_classes={module.num_classes} ({type(module).__name__})'
         for path, module in model.named_modules()
         if isinstance(getattr(module, 'num_classes', None), int)
-        and not path.endswith('rpn_head')
-        and not {cls.__name__ for cls in type(module).__mro__} & set(NOT_HEADS)
+        and not _OTHER_COUNTS & set(path.split('.'))
         and module.num_classes != len(classes)
     ]
     if wrong:
@@ -53,11 +51,6 @@ def check_num_classes(model: nn.Module, dataset: Any, logger: Any = None) -> Non
             f'{name} has {len(classes)} classes ({few}) but the model is built for another number. '
             f'Set num_classes={len(classes)} at:\n' + '\n'.join(wrong)
         )
-
-
-def _config_key(path: str) -> str:
-    """``roi_head.bbox_head.0`` -> ``model.roi_head.bbox_head[0].num_classes``."""
-    return re.sub(r'\.(\d+)(?=\.|$)', r'[\1]', f'model.{path}' if path else 'model') + '.num_classes'
 
 
 @HOOKS.register_module()

@@ -37,8 +37,9 @@ class EvalHook(Hook):
         out_dir: as of ``CheckpointHook``.
         dynamic_intervals: ``[(milestone, interval), ...]``, each in force from its milestone.
         broadcast_bn_buffer: evaluate with rank 0's BatchNorm statistics on every rank.
-        eval_kwargs: passed to ``dataset.evaluate``; ``tmpdir`` and ``gpu_collect`` are left out, since results are
-            gathered by the process group.
+        tmpdir: gather the results of several processes through files in this folder.
+        gpu_collect: gather them over the GPUs.
+        eval_kwargs: passed to ``dataset.evaluate``.
     """
 
     priority = 'LOW'
@@ -56,6 +57,8 @@ class EvalHook(Hook):
         out_dir: str | None = None,
         dynamic_intervals: Sequence[tuple[int, int]] | None = None,
         broadcast_bn_buffer: bool = True,
+        tmpdir: str | None = None,
+        gpu_collect: bool = False,
         **eval_kwargs: Any,
     ) -> None:
         if interval <= 0:
@@ -63,7 +66,7 @@ class EvalHook(Hook):
         if rule not in (None, 'greater', 'less'):
             raise ValueError(f"evaluation.rule must be 'greater' or 'less', got {rule!r}")
         self.dataloader, self.broadcast_bn_buffer = dataloader, broadcast_bn_buffer
-        self.eval_kwargs = {k: v for k, v in eval_kwargs.items() if k not in ('tmpdir', 'gpu_collect')}
+        self.gathering, self.eval_kwargs = dict(tmpdir=tmpdir, gpu_collect=gpu_collect), eval_kwargs
         self.start, self.interval, self.by_epoch = start, interval, by_epoch
         self.save_best, self.rule, self.out_dir = save_best, rule, out_dir
         self.greater_keys = _as_tuple(greater_keys) or GREATER_KEYS
@@ -75,7 +78,9 @@ class EvalHook(Hook):
 
     def before_run(self, runner: Any) -> None:
         self.out_dir = output_folder(runner, self.out_dir)
-        runner.set_eval_loop(EvalLoop(runner, self.dataloader, self.eval_kwargs, self.broadcast_bn_buffer))
+        runner.set_eval_loop(
+            EvalLoop(runner, self.dataloader, self.eval_kwargs, self.broadcast_bn_buffer, self.gathering)
+        )
         if self.save_best is not None and runner.resume_from is not None:
             runner.meta.setdefault('hook_msgs', {}).update(broadcast_object(self._best_on_disk()))
 

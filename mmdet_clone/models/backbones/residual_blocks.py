@@ -7,11 +7,14 @@ Grouped convolutions make the bottleneck that of "Aggregated Residual Transforma
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+from mmdet_clone.ops.deform_conv import adopt_old_offset_names
 
 from ..layers import build_conv_layer, build_norm_layer, build_plugin_layer
 
@@ -170,6 +173,10 @@ class Bottleneck(ResidualBlock):
         x = self._apply_plugins('after_conv2', x)
         x = self.norm3(self.conv3(x))
         return self._apply_plugins('after_conv3', x)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        adopt_old_offset_names(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _add_plugins(self, place: str, plugins: Sequence[dict], channels: int) -> list[str]:
         names = []

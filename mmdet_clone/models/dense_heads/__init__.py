@@ -6,5 +6,7 @@ from .anchor_head import AnchorHead
 from .base import BaseDenseHead
 from .retina_head import RetinaHead
 from .rpn_head import RPNHead
+from .ssd_head import SSDHead
+from .yolox_head import YOLOXHead
 
-__all__ = ['AnchorHead', 'BaseDenseHead', 'RPNHead', 'RetinaHead']
+__all__ = ['AnchorHead', 'BaseDenseHead', 'RPNHead', 'RetinaHead', 'SSDHead', 'YOLOXHead']

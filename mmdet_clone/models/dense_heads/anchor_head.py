@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mmdet_clone.boxes import (
+    AnchorGenerator,
     anchor_inside_flags,
     build_assigner,
     build_bbox_coder,
@@ -22,7 +23,7 @@ from mmdet_clone.boxes import (
     build_sampler,
 )
 from mmdet_clone.ops.levels import flatten_levels
-from mmdet_clone.registry import HEADS
+from mmdet_clone.registry import HEADS, type_name
 
 from ..builder import build_loss
 from ..config_keys import warn_of_unread_keys
@@ -93,9 +94,19 @@ class AnchorHead(BaseDenseHead):
         self.loss_bbox = build_loss(loss_bbox or dict(type='SmoothL1Loss', beta=1.0 / 9.0, loss_weight=1.0))
         self.prior_generator = build_prior_generator(anchor_generator)
         self.num_base_priors = self.prior_generator.num_base_priors[0]
-        self._read_train_cfg(train_cfg, _type_name(loss_cls))
+        self._read_train_cfg(train_cfg, type_name(loss_cls))
         self.test_cfg = test_cfg
         self._init_layers()
+
+    @property
+    def num_anchors(self) -> int:
+        """Anchors per position, by the name that heads written for MMDetection 2.0 read."""
+        return self.num_base_priors
+
+    @property
+    def anchor_generator(self) -> AnchorGenerator:
+        """The prior generator, likewise."""
+        return self.prior_generator
 
     def _read_train_cfg(self, train_cfg: dict | None, loss_type: str) -> None:
         self.train_cfg = train_cfg
@@ -105,10 +116,10 @@ class AnchorHead(BaseDenseHead):
         self.allowed_border = train_cfg.get('allowed_border', -1)
         self.pos_weight = train_cfg.get('pos_weight', -1)
         sampler = train_cfg.get('sampler') or dict(type='PseudoSampler')
-        self.sampling = _type_name(sampler) != 'PseudoSampler'
+        self.sampling = type_name(sampler) != 'PseudoSampler'
         if self.sampling and loss_type in LOSSES_OVER_ALL_ANCHORS:
             warnings.warn(
-                f'{loss_type} weighs all anchors, so the {_type_name(sampler)} of train_cfg.sampler is not used: '
+                f'{loss_type} weighs all anchors, so the {type_name(sampler)} of train_cfg.sampler is not used: '
                 'delete it from the config',
                 stacklevel=4,
             )
@@ -226,20 +237,14 @@ class AnchorHead(BaseDenseHead):
         """Scores (N, P, C) -> the loss."""
         scores, labels, weights = scores.flatten(0, 1), targets.labels.flatten(), targets.label_weights.flatten()
         if self.sampling:  # most anchors were not sampled and weigh nothing
-            used = weights > 0
+            used = (weights > 0).nonzero().squeeze(1)
             scores, labels, weights = scores[used], labels[used], weights[used]
         return self.loss_cls(scores, labels, weights, avg_factor=self.num_samples(targets))
 
     def box_loss(self, deltas: Tensor, anchors: Tensor, targets: AnchorTargets) -> Tensor:
         """Deltas (N, P, 4) -> the loss over the positive anchors; a zero that has a gradient if there are none."""
-        positive = targets.positive
+        positive = targets.positive.nonzero(as_tuple=True)  # once: each look-up by a mask makes a GPU wait
         boxes, wanted = deltas[positive], targets.boxes[positive]  # (num positive, 4)
         if self.reg_decoded_bbox:
-            boxes = self.bbox_coder.decode(anchors.expand(len(deltas), -1, -1)[positive], boxes)
+            boxes = self.bbox_coder.decode(anchors[positive[1]], boxes)
         return self.loss_bbox(boxes, wanted, torch.ones_like(boxes), avg_factor=self.num_samples(targets))
-
-
-def _type_name(cfg: dict) -> str:
-    """The class that a config names, without its prefix."""
-    cls = cfg['type']
-    return cls.rpartition('.')[2] if isinstance(cls, str) else cls.__name__

@@ -14,7 +14,7 @@ from .anchor_head import AnchorHead
 __all__ = ['RetinaHead']
 
 
-@HEADS.register_module()
+@HEADS.register_module(['RetinaHead', 'AscendRetinaHead'])  # the second: for NPUs, to the same result
 class RetinaHead(AnchorHead):
     """Two towers of convolutions, shared by all levels, then one convolution each for classes and boxes.
 

@@ -10,9 +10,11 @@ from .retinanet import RetinaNet
 from .rpn import RPN
 from .single_stage import SingleStageDetector
 from .two_stage import TwoStageDetector
+from .yolox import YOLOX
 
 __all__ = [
     'RPN',
+    'YOLOX',
     'BaseDetector',
     'FastRCNN',
     'FasterRCNN',

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from mmdet_clone.boxes.merge import to_original
+
 from ..builder import DETECTORS
-from .tta import to_original
 from .two_stage import TwoStageDetector
 
 __all__ = ['FastRCNN']

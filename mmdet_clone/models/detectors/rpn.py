@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from mmdet_clone.ops.boxes import bbox_mapping
+from mmdet_clone.boxes.merge import to_version
 from mmdet_clone.registry import DETECTORS
 
 from ..builder import build_backbone, build_head, build_neck
@@ -78,10 +78,7 @@ class RPN(BaseDetector):
         proposals_per_image = self.rpn_head.aug_test_rpn(self.extract_feats(imgs), img_metas)
         if not rescale:
             for proposals, meta in zip(proposals_per_image, img_metas[0], strict=True):
-                direction = meta.get('flip_direction') or 'horizontal'
-                proposals[:, :4] = bbox_mapping(
-                    proposals[:, :4], meta['img_shape'], meta['scale_factor'], meta['flip'], direction
-                )
+                proposals[:, :4] = to_version(proposals[:, :4], meta)
         return [proposals.detach().cpu().numpy() for proposals in proposals_per_image]
 
     def show_result(

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from mmdet_clone.boxes import finish_detections
-from mmdet_clone.ops.boxes import bbox_mapping_back
+from mmdet_clone.boxes.merge import to_original
 
-__all__ = ['aug_test_dense', 'to_original']
+__all__ = ['aug_test_dense']
 
 
 def aug_test_dense(
@@ -43,9 +43,3 @@ def aug_test_dense(
         scale = dets.new_tensor(img_metas[0][0]['scale_factor'])
         dets = torch.cat([dets[:, :4] * scale, dets[:, 4:]], dim=1)
     return [(dets, labels)]
-
-
-def to_original(bboxes: Tensor, meta: dict) -> Tensor:
-    """Boxes (n, 4) of a view in pixels of the original image."""
-    direction = meta.get('flip_direction') or 'horizontal'
-    return bbox_mapping_back(bboxes, meta['img_shape'], meta['scale_factor'], meta.get('flip', False), direction)

@@ -6,15 +6,11 @@ import difflib
 
 from mmcv import cnn
 from mmengine.registry import MODELS as LAYERS
-from mmengine.utils.dl_utils.parrots_wrapper import SyncBatchNorm
 from torch import nn
 
 from mmdet_clone.registry import UnknownTypeError
 
 __all__ = ['build_conv_layer', 'build_norm_layer', 'build_plugin_layer']
-
-if LAYERS.get('MMSyncBN') is None:  # what mmcv 1.x called its own compiled form of the same layer
-    LAYERS.register_module('MMSyncBN', module=SyncBatchNorm)
 
 
 def build_conv_layer(cfg: dict | None, *args: int, **kwargs: int | bool | str) -> nn.Module:

@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from .fpn import FPN
+from .ssd_neck import SSDNeck
+from .yolox_pafpn import YOLOXPAFPN
 
-__all__ = ['FPN']
+__all__ = ['FPN', 'YOLOXPAFPN', 'SSDNeck']

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from mmdet_clone.boxes import build_assigner, build_sampler, merge_aug_bboxes, merge_aug_masks
-from mmdet_clone.ops.boxes import bbox2roi, bbox_mapping
+from mmdet_clone.boxes.merge import to_version
+from mmdet_clone.ops.boxes import bbox2roi
 from mmdet_clone.ops.nms import multiclass_nms
 from mmdet_clone.structures.results import bbox2result
 
@@ -204,7 +205,7 @@ class StandardRoIHead(BaseRoIHead):
         settings = RCNNTestSettings.read(rcnn_test_cfg)
         views = []
         for x, metas in zip(feats, img_metas):
-            proposals = bbox_mapping(proposal_list[0][:, :4], *_geometry(metas[0]))
+            proposals = to_version(proposal_list[0][:, :4], metas[0])
             bboxes, scores = self.simple_test_bboxes(x, metas, [proposals], None)
             views.append((bboxes[0], scores[0]))
         bboxes, scores = merge_aug_bboxes([b for b, _ in views], [s for _, s in views], img_metas, rcnn_test_cfg)
@@ -278,17 +279,12 @@ class StandardRoIHead(BaseRoIHead):
         """The masks by class, in the original image, of boxes (k, 5) there: probabilities averaged over views."""
         views = []
         for x, metas in zip(feats, img_metas):
-            boxes = bbox_mapping(det_bboxes[:, :4], *_geometry(metas[0]))
+            boxes = to_version(det_bboxes[:, :4], metas[0])
             views.append(self._mask_forward(x, bbox2roi([boxes]))['mask_pred'].detach().float().sigmoid().cpu().numpy())
         probabilities = merge_aug_masks(views, img_metas, self.test_cfg)
         return self.mask_head.get_seg_masks(
             probabilities, det_bboxes, det_labels, self.test_cfg, img_metas[0][0]['ori_shape'], 1.0, False
         )
-
-
-def _geometry(meta: dict) -> tuple:
-    """What ``bbox_mapping`` needs to bring boxes of the original image into a view of it."""
-    return meta['img_shape'], _scale_factor(meta), meta.get('flip', False), meta.get('flip_direction') or 'horizontal'
 
 
 def _scale_factor(meta: dict) -> list[float]:

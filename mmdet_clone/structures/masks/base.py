@@ -155,9 +155,10 @@ class BaseInstanceMasks(ABC):
         bbox = np.asarray(bbox)
         if bbox.shape != (4,):
             raise ValueError(f'expected one box x1, y1, x2, y2 to crop by, got an array of shape {bbox.shape}')
-        x1, x2 = np.clip(bbox[0::2], 0, self.width).astype(int)
-        y1, y2 = np.clip(bbox[1::2], 0, self.height).astype(int)
-        return int(x1), int(y1), int(max(x2 - x1, 1)), int(max(y2 - y1, 1))
+        x1, x2 = np.clip(bbox[0::2], 0, self.width).astype(int).tolist()
+        y1, y2 = np.clip(bbox[1::2], 0, self.height).astype(int).tolist()
+        x1, y1 = max(min(x1, self.width - 1), 0), max(min(y1, self.height - 1), 0)
+        return x1, y1, max(x2 - x1, 1), max(y2 - y1, 1)
 
 
 def check_direction(direction: str, known: tuple[str, ...]) -> None:

@@ -105,7 +105,8 @@ class BitmapMasks(BaseInstanceMasks):
         bboxes = torch.as_tensor(bboxes, device=device)
         inds = torch.as_tensor(inds, device=device).to(bboxes)
         rois = torch.cat((inds[:, None], bboxes), dim=1)  # (k, 5)
-        masks = torch.from_numpy(np.ascontiguousarray(self.masks)).to(bboxes)[:, None]  # (n, 1, height, width)
+        masks = torch.from_numpy(np.ascontiguousarray(self.masks)).to(device)  # bytes travel, floats are made there
+        masks = masks.to(bboxes.dtype)[:, None]  # (n, 1, height, width)
         covered = roi_align(masks, rois, out_shape, sampling_ratio=0, aligned=True)[:, 0]  # (k, *out_shape)
         return self._new((covered >= 0.5 if binarize else covered).cpu().numpy(), out_shape)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -229,3 +231,6 @@ def test_scales_and_flips_that_make_no_sense_are_told():
         MultiScaleFlipAug(STEPS, img_scale=(1, 1), flip_direction='vertical')
     with pytest.warns(UserWarning, match='without RandomFlip'):
         MultiScaleFlipAug(STEPS[:1], img_scale=(1, 1), flip=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        MultiScaleFlipAug([*STEPS[:1], dict(type='mmdet.RandomFlip')], img_scale=(1, 1), flip=True)

@@ -162,6 +162,13 @@ def test_proposals_lose_scores_and_the_last_rows(columns):
     assert len(LoadProposals()(dict(proposals=proposals))['proposals']) == 3
 
 
+def test_proposals_are_a_copy_in_single_precision():
+    stored = np.ones((2, 5))
+    proposals = LoadProposals()(dict(proposals=stored))['proposals']
+    proposals += 1
+    assert proposals.dtype == np.float32 and (stored == 1).all()
+
+
 def test_no_proposal_becomes_one_of_no_size():
     assert LoadProposals()(dict(proposals=np.zeros((0, 5))))['proposals'].tolist() == [[0, 0, 0, 0]]
 

@@ -149,6 +149,11 @@ class TestDecoding:
         torch.testing.assert_close(scores, torch.full((1, 3), 1 / 3))
         assert bboxes.tolist() == [[10, 10, 30, 30, 10, 10, 30, 30]]
 
+    def test_scores_of_half_precision_logits_are_made_in_single_precision(self):
+        logits = torch.tensor([[2.0, 1.0, 0.0]], dtype=torch.bfloat16)
+        _, scores = build().get_bboxes(torch.tensor([[0.0, 0, 0, 9, 9]]), logits, None, (40, 40, 3), 1.0)
+        torch.testing.assert_close(scores, logits.float().softmax(1))
+
     def test_boxes_are_clipped_to_the_image_then_rescaled(self):
         rois = torch.tensor([[0.0, 10, -5, 50, 30]])
         for deltas in (torch.zeros(1, 8), None):

@@ -137,6 +137,10 @@ class TestPasting:
         assert paste(build(), logits, [[0, 0, 10, 10]], [2])[2][0].sum() == 100
         assert paste(build(), logits, [[0, 0, 10, 10]], [1])[1][0].sum() == 0
 
+    def test_half_precision_logits_are_thresholded_in_single_precision(self):
+        just_outside = torch.full((1, 3, 28, 28), -0.002, dtype=torch.bfloat16)  # sigmoid .4995, in bfloat16 .5
+        assert paste(build(), just_outside, [[0, 0, 10, 10]], [0])[0][0].sum() == 0
+
     def test_arrays_are_probabilities_already(self):
         half = np.full((1, 3, 28, 28), 0.4, np.float32)
         assert paste(build(), half, [[0, 0, 10, 10]], [0])[0][0].sum() == 0

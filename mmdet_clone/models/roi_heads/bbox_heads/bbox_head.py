@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mmdet_clone.boxes import build_bbox_coder
 from mmdet_clone.ops.nms import multiclass_nms
+from mmdet_clone.ops.precision import upcast
 
 from ...builder import HEADS, build_loss
 from ...losses.accuracy import accuracy
@@ -167,7 +168,7 @@ class BBoxHead(BaseModule):
         if cls_score is not None:
             losses.update(self._classification_loss(cls_score, labels, label_weights, reduction_override))
         if bbox_pred is not None:
-            positive = (labels >= 0) & (labels < self.num_classes)
+            positive = ((labels >= 0) & (labels < self.num_classes)).nonzero().squeeze(1)
             deltas = self._deltas_of(bbox_pred[positive], labels[positive])  # (positives, 4)
             if len(deltas) == 0:
                 losses['loss_bbox'] = deltas.sum()
@@ -252,7 +253,9 @@ class BBoxHead(BaseModule):
     def _activate(self, cls_score: Tensor | None) -> Tensor | None:
         if cls_score is None:
             return None
-        return self.loss_cls.get_activation(cls_score) if self.custom_cls_channels else F.softmax(cls_score, dim=-1)
+        if self.custom_cls_channels:
+            return self.loss_cls.get_activation(cls_score)
+        return F.softmax(upcast(cls_score), dim=-1)
 
     @torch.no_grad()
     def refine_bboxes(

@@ -15,6 +15,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdet_clone.ops.masks import paste_masks
+from mmdet_clone.ops.precision import upcast
 from mmdet_clone.registry import UnknownTypeError
 
 from ...builder import HEADS, build_loss
@@ -163,7 +164,7 @@ class FCNMaskHead(BaseModule):
         if len(det_bboxes) == 0:
             return by_class
         bboxes = det_bboxes[:, :4]
-        masks = mask_pred.sigmoid() if torch.is_tensor(mask_pred) else bboxes.new_tensor(mask_pred)
+        masks = upcast(mask_pred).sigmoid() if torch.is_tensor(mask_pred) else bboxes.new_tensor(mask_pred)
         scale = [float(s) for s in np.broadcast_to(np.asarray(scale_factor, np.float32), 4)]
         height, width = ori_shape[:2]
         if rescale:

@@ -10,7 +10,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmdet_clone.ops import roi as roi_layers
+from mmdet_clone.ops import deform_roi, roi
 from mmdet_clone.registry import ROI_EXTRACTORS, UnknownTypeError
 
 __all__ = ['BaseRoIExtractor']
@@ -65,7 +65,8 @@ class BaseRoIExtractor(BaseModule):
 
 def _layer_class(name: str) -> type[nn.Module]:
     """A RoI layer of ours, or one that is registered as a model part."""
-    own = {n: cls for n, cls in vars(roi_layers).items() if inspect.isclass(cls) and n.startswith('RoI')}
+    layers = {**vars(roi), **vars(deform_roi)}
+    own = {n: cls for n, cls in layers.items() if inspect.isclass(cls) and 'RoI' in n}
     found = own.get(name) or ROI_EXTRACTORS.get(name)
     if found is None:
         raise UnknownTypeError(

@@ -51,6 +51,4 @@ class SingleRoIExtractor(BaseRoIExtractor):
         where = [torch.nonzero(levels == i).squeeze(1) for i in range(num_levels)]
         pooled = [layer(feat, rois[inds]) for layer, feat, inds in zip(self.roi_layers, feats, where)]
         out = pooled[0].new_zeros(len(rois), *pooled[0].shape[1:])
-        for inds, part in zip(where, pooled):
-            out = out.index_copy(0, inds, part)
-        return out
+        return out.index_copy_(0, torch.cat(where), torch.cat(pooled))
