@@ -19,6 +19,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', default=None, help='cuda:0, cpu ... (default: CUDA where there is one)')
     parser.add_argument('--max-images', type=int, default=None, help='stop after this many')
     parser.add_argument('--score-thr', type=float, default=0.5, help='draw detections scored above this')
+    parser.add_argument(
+        '--trust-checkpoint', action='store_true', help='run the code that an unusual checkpoint asks for'
+    )
     return parser.parse_args()
 
 
@@ -42,7 +45,7 @@ def detect(args: argparse.Namespace) -> None:
 
     from mmdet_clone.apis import inference_detector, init_detector
 
-    model = init_detector(args.config, args.checkpoint, **({'device': args.device} if args.device else {}))
+    model = init_detector(args.config, args.checkpoint, args.device, trust=args.trust_checkpoint)
     args.out_dir.mkdir(parents=True, exist_ok=True)
     for path in track(images, description='detecting'):
         result = inference_detector(model, str(path))

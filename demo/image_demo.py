@@ -18,6 +18,9 @@ def parse_args() -> argparse.Namespace:
         help="colours of the classes; the model's own by default",
     )
     parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score that is drawn (default 0.3)')
+    parser.add_argument(
+        '--trust-checkpoint', action='store_true', help='run the code that an unusual checkpoint asks for'
+    )
     return parser.parse_args()
 
 
@@ -33,7 +36,7 @@ def detect(args: argparse.Namespace) -> None:
     from mmdet_clone.apis import inference_detector, init_detector, show_result
     from mmdet_clone.apis.inference import named_palette
 
-    model = init_detector(args.config, args.checkpoint, args.device)
+    model = init_detector(args.config, args.checkpoint, args.device, trust=args.trust_checkpoint)
     result = inference_detector(model, args.img)
     show_result(
         args.img,

@@ -18,6 +18,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', metavar='FILE', help='where to write the annotated video, .mp4 or .avi')
     parser.add_argument('--show', action='store_true', help='show the frames in a window; q stops')
     parser.add_argument('--wait-time', type=float, default=1, help='milliseconds between shown frames (default 1)')
+    parser.add_argument(
+        '--trust-checkpoint', action='store_true', help='run the code that an unusual checkpoint asks for'
+    )
     args = parser.parse_args()
     if not args.out and not args.show:
         parser.error('give --out FILE.mp4 to write the annotated video, or --show to see it')
@@ -45,7 +48,7 @@ def detect(args: argparse.Namespace) -> None:
     if not capture.isOpened():
         raise SystemExit(f'cannot read {args.video}: not a video that this OpenCV can decode')
     count = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 1)
-    model = init_detector(args.config, args.checkpoint, args.device)
+    model = init_detector(args.config, args.checkpoint, args.device, trust=args.trust_checkpoint)
     writer = None
     for frame in track_iter_progress((frames(capture), count)):
         drawn = model.show_result(frame, inference_detector(model, frame), score_thr=args.score_thr)

@@ -28,10 +28,10 @@ def key_value(text: str) -> str:
     return text
 
 
-def add_config_options(parser: argparse.ArgumentParser) -> None:
+def add_config_options(parser: argparse.ArgumentParser, *older: str) -> None:
     parser.add_argument(
         '--cfg-options',
-        '--options',
+        *older,
         nargs='+',
         action='extend',
         type=key_value,

@@ -27,7 +27,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--gpu-collect', action='store_true', help='gather the results of all processes over the GPUs')
     parser.add_argument('--tmpdir', help='gather the results by files in this folder, which all processes see')
     parser.add_argument(
-        '--eval-options', nargs='+', action='extend', type=key_value, default=[], metavar='KEY=VALUE',
+        '--eval-options', '--options', nargs='+', action='extend', type=key_value, default=[], metavar='KEY=VALUE',
         help="further arguments of the data set's evaluate(), such as classwise=True; of format_results() with "
         '--format-only',
     )  # fmt: skip

@@ -34,7 +34,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         action='store_true',
         help='load checkpoints that need Python code to be run; only files whose origin you trust',
     )
-    add_config_options(parser)
+    add_config_options(parser, '--options')
     add_launcher(parser)
     parser.add_argument(
         '--resume', action=Refused, instead='use --resume-from FILE, or --auto-resume for the latest one'

@@ -26,6 +26,7 @@ def init_detector(
     checkpoint: str | os.PathLike | None = None,
     device: str | torch.device | None = None,
     cfg_options: dict | None = None,
+    trust: bool = False,
 ) -> nn.Module:
     """Build a detector, ready for :func:`inference_detector`.
 
@@ -34,13 +35,14 @@ def init_detector(
         checkpoint: file or URL of the weights; None for random weights.
         device: ``'cuda:0'`` where there is CUDA and ``'cpu'`` elsewhere by default.
         cfg_options: entries of the config to change: ``{'model.test_cfg.rcnn.score_thr': 0.5}``.
+        trust: run the code that an unusual checkpoint asks for.
 
     Returns:
         the detector in eval mode, with ``cfg``, ``CLASSES`` and ``PALETTE``.
     """
     cfg = _as_config(config, cfg_options)
     device = choose_device(device)
-    model, meta = _load_model(cfg, checkpoint)
+    model, meta = _load_model(cfg, checkpoint, trust)
     model.CLASSES = class_names_of(meta, cfg, model)
     model.PALETTE = palette_of(meta, cfg, len(model.CLASSES))
     model.cfg = cfg
@@ -214,7 +216,7 @@ def _as_config(config: str | os.PathLike | Config, cfg_options: dict | None) -> 
     return config
 
 
-def _load_model(cfg: Config, checkpoint: str | os.PathLike | None) -> tuple[nn.Module, dict | None]:
+def _load_model(cfg: Config, checkpoint: str | os.PathLike | None, trust: bool) -> tuple[nn.Module, dict | None]:
     """The detector, and the meta of its checkpoint (None without a checkpoint)."""
     from mmdet_clone.models import build_detector
 
@@ -226,7 +228,7 @@ def _load_model(cfg: Config, checkpoint: str | os.PathLike | None) -> tuple[nn.M
         return model, None
     from mmdet_clone.engine import load_checkpoint
 
-    loaded = load_checkpoint(model, str(checkpoint), map_location='cpu')
+    loaded = load_checkpoint(model, str(checkpoint), map_location='cpu', trust=trust)
     return model, loaded.get('meta') or {}
 
 

@@ -12,11 +12,10 @@ from torch.utils.data import Dataset
 
 from ..registry import DATASETS, type_name
 from . import checks, files
-from .image_files import suspicious_files
+from .image_files import check_files
 from .pipelines import Compose, LoadImageFromFile
 
 _MOST_RETRIES = 1000
-_MOST_LOADED = 50  # images that check_images decodes
 _PER_BOX = ('labels', 'masks')  # entries of ``ann`` that run parallel to ``bboxes``
 
 
@@ -152,27 +151,14 @@ class CustomDataset(Dataset):
         if not self._on_disk() or '://' in (self.img_prefix or ''):
             return
         named = [info for info in self.data_infos if isinstance(info.get('filename'), str)]
-        odd = suspicious_files(named, self.img_prefix or '', limit)
-        problems = [problem for info in odd[:_MOST_LOADED] if (problem := self._loading_error(info))]
-        if len(problems) == 1 and len(odd) <= _MOST_LOADED:
-            raise problems[0]
-        if problems:
-            count = f'{"at least " if len(odd) > _MOST_LOADED else ""}{len(problems)}'
-            more = '\n  ...' if len(problems) > 10 else ''
-            raise type(problems[0])(
-                f'{count} images of {self.ann_file!r} cannot be used:\n  ' + '\n  '.join(map(str, problems[:10])) + more
-            )
+        check_files(named, self.img_prefix or '', self._load_image, repr(self.ann_file), limit)
 
-    def _loading_error(self, info: dict) -> Exception | None:
-        """What the pipeline's loading step says of an image, ``None`` if it loads."""
+    def _load_image(self, info: dict) -> None:
+        """Load an image by the pipeline's loading step, which says what is wrong with it."""
         load = next((step for step in self.pipeline.transforms if isinstance(step, LoadImageFromFile)), None)
         results = dict(img_info=info)
         self.pre_pipeline(results)
-        try:
-            (load or LoadImageFromFile())(results)
-        except (OSError, ValueError) as error:
-            return error
-        return None
+        (load or LoadImageFromFile())(results)
 
     def __len__(self) -> int:
         return len(self.data_infos)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import os.path as osp
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import IO
 
+_MOST_LOADED = 50
 _END_MARKS = ((b'\x89PNG', b'IEND'), (b'\xff\xd8', b'\xff\xd9'))  # how png and jpeg files begin and end
 _ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 turn the image by a quarter
 
@@ -23,6 +24,34 @@ def image_size(file: str | IO[bytes]) -> tuple[int, int]:
         width, height = image.size
         turned = image.getexif().get(_ORIENTATION, 1) >= 5
     return (height, width) if turned else (width, height)
+
+
+def check_files(
+    infos: Sequence[dict], prefix: str, load: Callable[[dict], None], source: str, limit: int | None = None
+) -> None:
+    """Raise for images that cannot be used: those that look odd at first are loaded, up to fifty of them.
+
+    Args:
+        infos, prefix, limit: as of :func:`suspicious_files`.
+        load: loads the image of an entry, or raises ``FileNotFoundError`` or ``ValueError``.
+        source: the annotation file, for the message.
+    """
+    odd = suspicious_files(infos, prefix, limit)
+    problems = [problem for info in odd[:_MOST_LOADED] if (problem := _error_of(load, info))]
+    if len(problems) == 1 and len(odd) <= _MOST_LOADED:
+        raise problems[0]
+    if problems:
+        at_least, more = ('at least ' if len(odd) > _MOST_LOADED else ''), ('\n  ...' if len(problems) > 10 else '')
+        shown = '\n  '.join(map(str, problems[:10]))
+        raise type(problems[0])(f'{at_least}{len(problems)} images of {source} cannot be used:\n  {shown}{more}')
+
+
+def _error_of(load: Callable[[dict], None], info: dict) -> Exception | None:
+    try:
+        load(info)
+    except (OSError, ValueError) as error:
+        return error
+    return None
 
 
 def suspicious_files(infos: Sequence[dict], prefix: str, limit: int | None = None) -> list[dict]:

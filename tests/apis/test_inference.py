@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -146,6 +147,15 @@ def test_missing_files_are_named(config):
         init_detector('gone.py')
     with pytest.raises(FileNotFoundError, match=r'gone\.pth'):
         init_detector(config, 'gone.pth')
+
+
+def test_a_checkpoint_with_code_needs_trust(config, model, tmp_path):
+    torch.save(
+        dict(state_dict=model.state_dict(), meta=dict(CLASSES=('a', 'b')), extra=SimpleNamespace()), tmp_path / 'a'
+    )
+    with pytest.raises(ValueError, match='trust=True'):
+        init_detector(config, tmp_path / 'a')
+    assert init_detector(config, tmp_path / 'a', trust=True).CLASSES == ('a', 'b')
 
 
 def test_cuda_where_there_is_none_says_use_cpu(monkeypatch):

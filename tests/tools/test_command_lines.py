@@ -91,6 +91,11 @@ def test_test_takes_all_options_of_2_28(parse):
     assert args.eval == ['bbox', 'segm'] and args.gpu_id == 1 and args.show_score_thr == 0.5
 
 
+def test_the_older_options_of_test_are_those_of_the_evaluation(parse):
+    args = parse('test', 'c.py', 'x.pth', '--eval', 'bbox', '--options', 'classwise=True')
+    assert args.eval_options == ['classwise=True'] and args.cfg_options == []
+
+
 def test_options_become_values():
     from mmdet_clone.apis.entry import parse_options
 
