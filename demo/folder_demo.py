@@ -20,6 +20,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--max-images', type=int, default=None, help='stop after this many')
     parser.add_argument('--score-thr', type=float, default=0.5, help='draw detections scored above this')
     parser.add_argument(
+        '--enlarge', type=float, default=1, help='enlarge small images by this, to make room for labels'
+    )
+    parser.add_argument(
         '--trust-checkpoint', action='store_true', help='run the code that an unusual checkpoint asks for'
     )
     return parser.parse_args()
@@ -41,6 +44,7 @@ def detect(args: argparse.Namespace) -> None:
     if not images:
         raise SystemExit(f'error: {args.images} holds no file that ends in {", ".join(sorted(suffixes))}')
 
+    import mmcv
     from rich.progress import track
 
     from mmdet_clone.apis import inference_detector, init_detector
@@ -48,8 +52,9 @@ def detect(args: argparse.Namespace) -> None:
     model = init_detector(args.config, args.checkpoint, args.device, trust=args.trust_checkpoint)
     args.out_dir.mkdir(parents=True, exist_ok=True)
     for path in track(images, description='detecting'):
-        result = inference_detector(model, str(path))
-        model.show_result(str(path), result, score_thr=args.score_thr, out_file=str(args.out_dir / path.name))
+        image = mmcv.imrescale(mmcv.imread(str(path)), args.enlarge)
+        result = inference_detector(model, image)
+        model.show_result(image, result, score_thr=args.score_thr, out_file=str(args.out_dir / path.name))
     print(f'{len(images)} annotated pictures in {args.out_dir}')
 
 
