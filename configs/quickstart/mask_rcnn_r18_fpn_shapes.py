@@ -96,10 +96,10 @@ data = dict(
         pipeline=test_pipeline,
     ),
 )
-evaluation = dict(interval=8, metric=['bbox', 'segm'])
+evaluation = dict(interval=9, metric=['bbox', 'segm'])
 optimizer = dict(type='AdamW', lr=3e-3, weight_decay=0.01)
 optimizer_config = dict(grad_clip=dict(max_norm=10, norm_type=2))
 lr_config = dict(policy='CosineAnnealing', min_lr=1e-5, warmup='linear', warmup_iters=100, warmup_ratio=0.01)
-runner = dict(type='EpochBasedRunner', max_epochs=16)
+runner = dict(type='EpochBasedRunner', max_epochs=18)
 checkpoint_config = dict(interval=3, max_keep_ckpts=2)
 log_config = dict(interval=20, hooks=[dict(type='TextLoggerHook')])
