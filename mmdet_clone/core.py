@@ -48,6 +48,7 @@ from mmdet_clone.engine.hooks import (
     YOLOXModeSwitchHook,
 )
 from mmdet_clone.evaluation import (
+    INSTANCE_OFFSET,
     average_precision,
     coco_classes,
     eval_map,
@@ -101,6 +102,7 @@ __all__ = [
     'BBOX_CODERS',
     'BBOX_SAMPLERS',
     'HOOKS',
+    'INSTANCE_OFFSET',
     'IOU_CALCULATORS',
     'MATCH_COST',
     'OPTIMIZER_BUILDERS',

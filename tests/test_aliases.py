@@ -294,7 +294,23 @@ def test_operators_are_ours(project):
         'from mmdet.models.losses import CrossEntropyLoss, weight_reduce_loss, accuracy',
         'from mmdet.models.utils import ResLayer',
         'from mmdet.utils import get_root_logger, collect_env',
-        'from mmdet import __version__',
+        'from mmdet import __version__, version_info',
+        'from mmcv import build_from_cfg, jit, imread, imresize, tensor2imgs, symlink, Timer, concat_list',
+        'from mmcv.runner import LogBuffer, obj_from_dict, get_time_str, get_host_info, get_priority, EMAHook, RUNNERS',
+        'from mmcv.runner.dist_utils import allreduce_grads, get_dist_info',
+        'from mmcv.parallel import scatter, DataContainer',
+        'from mmcv.cnn.utils.weight_init import trunc_normal_, kaiming_init',
+        'from mmcv.ops import roi_align, roi_pool, soft_nms, DeformConv2dPack, ModulatedDeformConv2dPack',
+        'from mmdet.core import select_single_mlvl, flip_tensor, mask_target, InstanceData, MlvlPointGenerator',
+        'from mmdet.core.bbox.assigners.sim_ota_assigner import SimOTAAssigner',
+        'from mmdet.core.data_structures import InstanceData',
+        'from mmdet.datasets.api_wrappers import COCO, COCOeval',
+        'from mmdet.datasets import NumClassCheckHook, replace_ImageToTensor, get_loading_pipeline',
+        'from mmdet.models import ResNet, FPN, RPNHead, RetinaHead, BBoxHead, SingleStageDetector, FocalLoss',
+        'from mmdet.models.dense_heads.base_dense_head import BaseDenseHead',
+        'from mmdet.models.dense_heads.dense_test_mixins import BBoxTestMixin',
+        'from mmdet.models.losses.smooth_l1_loss import l1_loss, smooth_l1_loss, SmoothL1Loss',
+        'from mmdet.models.utils import build_linear_layer, make_divisible, InvertedResidual',
     ],
 )
 def test_the_imports_that_modules_of_old_begin_with(project, line):
@@ -302,6 +318,63 @@ def test_the_imports_that_modules_of_old_begin_with(project, line):
     project({f'own_line_{number}.py': line})
     with aliases():
         importlib.import_module(f'own_line_{number}')
+
+
+def test_names_that_several_modules_have_lead_to_the_one_meant():
+    import numpy as np
+
+    from mmdet_clone.models.backbones import ResNet
+    from mmdet_clone.models.layers import ResLayer
+    from mmdet_clone.models.layers.sync_bn import MMSyncBN
+    from mmdet_clone.ops import bbox_overlaps
+
+    with aliases():
+        import mmcv.ops
+        import mmdet.core
+        import mmdet.models.utils
+        from mmdet.core.evaluation.bbox_overlaps import bbox_overlaps as of_arrays
+
+        assert mmdet.models.ResNet is ResNet  # not mmcv's
+        assert mmdet.models.utils.ResLayer is ResLayer  # not the shared head
+        assert mmcv.ops.SyncBatchNorm is MMSyncBN
+        assert mmdet.core.bbox_overlaps is bbox_overlaps
+    assert of_arrays(np.array([[0, 0, 2, 2]]), np.array([[0, 0, 2, 1]])).tolist() == [[0.5]]
+    turn_off()
+
+
+def test_marks_of_mmcvs_compiler_leave_functions_alone():
+    from mmdet_clone.aliases.stand_ins import jit
+
+    def double(x):
+        return 2 * x
+
+    assert jit(double) is double and jit(coderize=True, derivate=True)(double) is double
+
+
+def test_a_batch_is_scattered_to_the_one_device_of_a_process():
+    from mmdet_clone.aliases.stand_ins import scatter
+
+    (batch,) = scatter(dict(img=[torch.ones(1)], img_metas=[[dict(a=1)]]), [-1])
+    assert batch['img'][0].device.type == 'cpu' and batch['img_metas'] == [[dict(a=1)]]
+    with pytest.raises(ValueError, match=r'a process has one device here, not \[0, 1\]'):
+        scatter(batch, [0, 1])
+
+
+def test_mask_targets_are_the_masks_inside_the_boxes():
+    import numpy as np
+
+    from mmdet_clone.aliases.detection import flip_tensor, mask_target, select_single_mlvl
+    from mmdet_clone.structures import BitmapMasks
+
+    left = np.zeros((1, 8, 8), np.uint8)
+    left[:, :, :4] = 1
+    boxes, inds = torch.tensor([[0.0, 0, 8, 8], [4, 0, 8, 8]]), torch.tensor([0, 0])
+    targets = mask_target([boxes], [inds], [BitmapMasks(left, 8, 8)], dict(mask_size=2))
+    assert targets.tolist() == [[[1, 0], [1, 0]], [[0, 0], [0, 0]]]
+
+    level = torch.arange(4.0).reshape(1, 1, 2, 2)
+    assert flip_tensor(level, 'diagonal').flatten().tolist() == [3, 2, 1, 0]
+    assert select_single_mlvl([level, level + 4], 0)[1].tolist() == [[[4, 5], [6, 7]]]
 
 
 def test_star_imports_bring_the_public_names(project):

@@ -1,21 +1,20 @@
 """Our models against the reference implementation: the names of their weights, and the figures they give.
 
 ``tests/data/parity_configs.txt`` lists the configs that agree: all that stand there must go on agreeing, and what
-agrees must stand there. ``python tests/test_parity.py > tests/data/parity_configs.txt`` writes it anew, in minutes.
+agrees must stand there. ``python tests/parity_report.py --new --write`` adds what agrees by now.
+
+PARITY_THIRD=0, 1 or 2 in the environment restricts the figures to every third config, as ``.ci/run`` does by day.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import json
-from functools import cache
+import os
 from pathlib import Path
-from types import ModuleType
 
+import parity_report as parity
 import pytest
-import torch
 
-LIST = Path(__file__).parent / 'data' / 'parity_configs.txt'
+THIRD = os.environ.get('PARITY_THIRD', 'all')
 # one of each detector: the others' figures are marked slow
 QUICK = {
     'fast_rcnn/fast_rcnn_r50_fpn_1x_coco.py',
@@ -24,84 +23,98 @@ QUICK = {
     'retinanet/retinanet_r18_fpn_1x_coco.py',
     'rpn/rpn_r50_caffe_c4_1x_coco.py',
 }
+SLOW = [config for config in parity.third(parity.listed('figures'), THIRD) if config not in QUICK]
+FIGURES = [*sorted(QUICK), *(pytest.param(config, marks=pytest.mark.slow) for config in SLOW)]
 
 
-def listed(kind: str) -> list[str]:
-    """The configs of a kind: ``names`` agree in the names and shapes of weights, ``figures`` in what they compute."""
-    rows = [line.split() for line in LIST.read_text().splitlines() if line and not line.startswith('#')]
-    return [config for config, *kinds in rows if kind in kinds]
-
-
-@cache
-def reference(folder: Path) -> ModuleType:
-    """The comparison that comes with the reference figures, as a module with its ``configs`` and ``state_dicts``."""
-    spec = importlib.util.spec_from_file_location('parity_check', folder / 'check.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.configs = module.load_json_gz('configs.json.gz')
-    module.state_dicts = module.load_json_gz('state_dicts.json.gz')
-    return module
-
-
-@pytest.fixture(scope='session')
-def check(shared: Path) -> ModuleType:
-    return reference(shared / 'parity')
-
-
-def differing_names(check: ModuleType, config: str) -> list[str]:
-    with torch.device('meta'):  # shapes alone: nothing is allocated or computed
-        return check.check_state_dict(config, check.configs[config], dict(check.state_dicts[config]))
-
-
-def differing_figures(check: ModuleType, config: str) -> list[tuple]:
-    figures = json.loads(Path(check.HERE, 'figures', f'{config}.json').read_text())
-    gradients = (figures.get('grads') or {}).get('params', {})
-    # a bias before a softmax has no gradient: what is recorded for it is rounding
-    rounding = {f'grads.{name}' for name, value in gradients.items() if value < 1e-9 * figures['grads']['norm']}
-    found = check.differences(figures, check.measure(config, check.configs[config], figures))
-    return [(what, gap) for what, gap in found if what not in rounding]
-
-
-def agrees(differing: object, check: ModuleType, config: str) -> bool:
-    """Whether there is no difference; a type that is not registered yet is one."""
-    try:
-        return not differing(check, config)
-    except KeyError as error:
-        if 'registry' not in str(error):
-            raise
-        return False
+@pytest.fixture(autouse=True)
+def _reference(request: pytest.FixtureRequest) -> None:
+    """Tests that carry the mark need the reference data."""
+    if request.node.get_closest_marker('parity'):
+        request.getfixturevalue('shared')
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize('config', listed('names'))
-def test_weights_have_the_names_and_shapes_of_the_reference(check, config):
-    assert differing_names(check, config) == []
+@pytest.mark.parametrize('config', parity.listed('names'))
+def test_weights_have_the_names_and_shapes_of_the_reference_and_its_order(config):
+    assert parity.differing_names(config) == []
+    if 'order' in parity.read_list()[config].kinds:
+        assert parity.differing_order(config) == []
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize(
-    'config', [c if c in QUICK else pytest.param(c, marks=pytest.mark.slow) for c in listed('figures')]
-)
-def test_features_detections_losses_and_gradients_equal_those_of_the_reference(check, config):
-    assert differing_figures(check, config) == []
+@pytest.mark.parametrize('config', FIGURES)
+def test_features_detections_losses_and_gradients_equal_those_of_the_reference(config):
+    assert parity.differing_figures(config) == []
 
 
 @pytest.mark.parity
 @pytest.mark.slow
-def test_every_config_that_agrees_in_its_names_is_listed(check):
-    others = set(check.state_dicts) - set(listed('names'))
-    assert [config for config in sorted(others) if agrees(differing_names, check, config)] == []
+@pytest.mark.parametrize('shard', range(4))
+def test_what_agrees_by_now_is_listed(shard):
+    """If this fails, something was gained: ``python tests/parity_report.py --new --write`` adds it to the list."""
+    rows = parity.read_list()
+    gained = []
+    for config in sorted(parity.reference().state_dicts)[shard::4]:
+        if any(parity.is_unlisted(config, kind, rows) for kind in parity.KINDS):
+            found = parity.compare(config, with_figures=parity.is_unlisted(config, 'figures', rows))
+            equal = [kind for kind, (state, _) in found.items() if state == 'equal']
+            gained += [f'{config} ({kind})' for kind in equal if parity.is_unlisted(config, kind, rows)]
+    assert gained == []
 
 
-def main() -> None:
-    check = reference(Path(__file__).resolve().parents[2] / 'shared' / 'parity')
-    print('# written by tests/test_parity.py: config, and in what it agrees with the reference')
-    for config in sorted(check.state_dicts):
-        if agrees(differing_names, check, config):
-            figures = Path(check.HERE, 'figures', f'{config}.json').exists()
-            same = figures and agrees(differing_figures, check, config)
-            print(config, 'names', *['figures'] * same, flush=True)
+@pytest.mark.parity
+def test_rows_say_why_where_the_reference_is_random_or_rounding():
+    rows = parity.read_list()
+    expected = {config: parity.reason(config) for config in parity.listed('figures')}
+    assert {config: rows[config].reason for config in expected} == expected
 
 
-if __name__ == '__main__':
-    main()
+def test_the_days_cover_the_list_without_overlap():
+    configs = parity.listed('figures')
+    thirds = [parity.third(configs, str(day)) for day in range(3)]
+    assert sorted(config for part in thirds for config in part) == configs == parity.third(configs, 'all')
+    assert max(map(len, thirds)) - min(map(len, thirds)) <= 1
+    assert set(configs) >= QUICK
+    with pytest.raises(ValueError, match='PARITY_THIRD is 0, 1, 2 or all'):
+        parity.third(configs, '3')
+
+
+def test_the_report_adds_what_agrees_drops_what_does_not_and_keeps_the_rest(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(parity, 'reason', {'b': 'random'}.get)
+    rows = {name: parity.Row(parity.KINDS) for name in ('a', 'c', 'd')}
+    found = {
+        'a': {'names': ('equal', []), 'order': ('equal', []), 'figures': ('differs', ['losses.loss_cls: 1'])},
+        'b': {'names': ('equal', []), 'order': ('differs', ['x in the place of y']), 'figures': ('equal', [])},
+        'c': {'names': ('absent', ['no such type']), 'figures': ('absent', ['no such type'])},
+    }
+    new = parity.updated(rows, found)
+    assert new == {
+        'a': parity.Row(('names', 'order')),
+        'b': parity.Row(('names', 'figures'), 'random'),
+        'd': parity.Row(parity.KINDS),
+    }
+    assert parity.changes(rows, new) == {
+        'gained': ['b (figures)', 'b (names)'],
+        'lost': ['a (figures)', 'c (figures)', 'c (names)', 'c (order)'],
+    }
+    parity.write_list(new, tmp_path / 'list.txt')
+    assert parity.read_list(tmp_path / 'list.txt') == new
+
+
+def test_a_type_that_we_lack_counts_as_absent_and_any_other_error_as_a_difference():
+    def lacks(_):
+        raise KeyError("'Nothing' is not in the detector registry")
+
+    def fails(_):
+        raise RuntimeError('shapes do not fit')
+
+    assert parity.status(lacks, 'x')[0] == 'absent'
+    assert parity.status(fails, 'x') == ('differs', ['RuntimeError: shapes do not fit'])
+
+
+def test_a_gradient_is_excused_only_where_both_are_rounding():
+    theirs = {'grads': {'norm': 100.0, 'params': {'zero.bias': 1e-9, 'weight': 0.5}}}
+    ours = {'grads': {'norm': 100.0, 'params': {'zero.bias': 2.0, 'weight': 0.5}}}
+    assert parity.rounding(theirs) == ['zero.bias']
+    assert parity.rounding(ours, ['zero.bias']) == []

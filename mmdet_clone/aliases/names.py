@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 _OURS = 'mmdet_clone.'
-_REGISTRY, _STAND_INS = _OURS + 'registry', _OURS + 'aliases.stand_ins'
+_REGISTRY, _STAND_INS, _DETECTION = (_OURS + m for m in ('registry', 'aliases.stand_ins', 'aliases.detection'))
+_MODELS = tuple(
+    _OURS + 'models' + m
+    for m in ('', '.builder', '.backbones', '.necks', '.dense_heads', '.roi_heads', '.detectors', '.losses', '.layers')
+)
 _ENGINE = tuple(_OURS + m for m in ('engine', 'engine.hooks', 'engine.checkpoint', 'engine.dist', 'engine.build'))
 _MMENGINE = tuple('mmengine.' + m for m in ('model', 'dist', 'runner', 'hooks', 'optim', 'logging', 'utils'))
 _UTILS = tuple('mmengine.' + m for m in ('utils', 'config', 'logging', 'utils.dl_utils', 'fileio'))
@@ -12,7 +16,7 @@ _BOXES = tuple(_OURS + m for m in ('boxes', 'boxes.builder', 'boxes.merge', 'box
 # Old module -> the modules asked for its names, in order. A submodule that is not listed goes by its longest prefix.
 SOURCES: dict[str, tuple[str, ...]] = {
     'mmdet': ('mmdet_clone',),
-    'mmdet.apis': (_OURS + 'apis',),
+    'mmdet.apis': (_OURS + 'apis', _STAND_INS),
     'mmdet.core': (
         _REGISTRY,
         _STAND_INS,
@@ -22,24 +26,17 @@ SOURCES: dict[str, tuple[str, ...]] = {
         _OURS + 'evaluation',
         *_ENGINE,
         _OURS + 'visualization',
+        _DETECTION,
     ),
     'mmdet.datasets': (_REGISTRY, _OURS + 'datasets', _OURS + 'datasets.pipelines', _OURS + 'datasets.loader'),
-    'mmdet.models': (
-        _REGISTRY,
-        _STAND_INS,
-        _OURS + 'models',
-        _OURS + 'models.builder',
-        _OURS + 'models.losses',
-        _OURS + 'models.layers',
-        _OURS + 'ops',
-        'mmcv.cnn',
-    ),
+    'mmdet.models': (_REGISTRY, _STAND_INS, *_MODELS, _OURS + 'ops', _DETECTION, 'mmcv.cnn'),
+    'mmdet.models.utils': (_OURS + 'models.layers', _DETECTION, _REGISTRY, _OURS + 'models.builder', 'mmcv.cnn'),
     'mmdet.utils': (_STAND_INS, _OURS + 'config', _OURS + 'apis', *_ENGINE, *_UTILS),
     'mmcv': (_STAND_INS, *_UTILS, 'mmcv.image', 'mmcv.visualization', 'mmengine.model'),
     'mmcv.cnn': (_STAND_INS, 'mmengine.model', 'mmengine.registry'),
     'mmcv.engine': (_OURS + 'apis', *_ENGINE, 'mmengine.dist'),
     'mmcv.fileio': ('mmengine.fileio',),
-    'mmcv.ops': (_OURS + 'ops',),
+    'mmcv.ops': (_OURS + 'ops', _DETECTION),
     'mmcv.parallel': (_STAND_INS, 'mmengine.model'),
     'mmcv.runner': (_REGISTRY, _STAND_INS, *_ENGINE, *_MMENGINE),
     'mmcv.utils': (_STAND_INS, _REGISTRY, *_UTILS, 'mmengine.utils.dl_utils.parrots_wrapper', 'mmengine.dist'),
@@ -50,19 +47,22 @@ SOURCES: dict[str, tuple[str, ...]] = {
 _STOCK = {
     'mmdet.core': 'anchor anchor.anchor_generator anchor.builder anchor.point_generator anchor.utils bbox '
     'bbox.assigners bbox.assigners.assign_result bbox.assigners.base_assigner bbox.assigners.max_iou_assigner '
-    'bbox.builder bbox.coder bbox.coder.base_bbox_coder bbox.coder.delta_xywh_bbox_coder bbox.iou_calculators '
-    'bbox.iou_calculators.builder bbox.iou_calculators.iou2d_calculator bbox.match_costs bbox.match_costs.builder '
-    'bbox.samplers bbox.samplers.base_sampler bbox.samplers.pseudo_sampler bbox.samplers.random_sampler '
-    'bbox.samplers.sampling_result bbox.transforms data_structures evaluation evaluation.bbox_overlaps '
-    'evaluation.class_names evaluation.eval_hooks evaluation.mean_ap evaluation.recall hook mask mask.mask_target '
-    'mask.structures mask.utils optimizers post_processing post_processing.bbox_nms post_processing.merge_augs utils '
-    'utils.dist_utils utils.misc visualization visualization.image visualization.palette',
+    'bbox.assigners.sim_ota_assigner bbox.builder bbox.coder bbox.coder.base_bbox_coder '
+    'bbox.coder.delta_xywh_bbox_coder bbox.iou_calculators bbox.iou_calculators.builder '
+    'bbox.iou_calculators.iou2d_calculator bbox.match_costs bbox.match_costs.builder bbox.samplers '
+    'bbox.samplers.base_sampler bbox.samplers.ohem_sampler bbox.samplers.pseudo_sampler bbox.samplers.random_sampler '
+    'bbox.samplers.sampling_result bbox.transforms data_structures data_structures.instance_data evaluation '
+    'evaluation.bbox_overlaps evaluation.class_names evaluation.eval_hooks evaluation.mean_ap evaluation.recall hook '
+    'mask mask.mask_target mask.structures mask.utils optimizers post_processing post_processing.bbox_nms '
+    'post_processing.merge_augs utils utils.dist_utils utils.misc visualization visualization.image '
+    'visualization.palette',
     'mmdet.datasets': 'api_wrappers builder coco custom dataset_wrappers pipelines pipelines.compose '
-    'pipelines.formating pipelines.formatting pipelines.loading pipelines.test_time_aug pipelines.transforms samplers '
-    'utils voc xml_style',
-    'mmdet.models': 'backbones builder dense_heads dense_heads.anchor_head dense_heads.base_dense_head detectors '
-    'losses losses.utils necks plugins roi_heads roi_heads.bbox_heads roi_heads.mask_heads roi_heads.roi_extractors '
-    'roi_heads.shared_heads seg_heads utils utils.builder utils.misc utils.res_layer',
+    'pipelines.formating pipelines.formatting pipelines.loading pipelines.test_time_aug pipelines.transforms '
+    'samplers utils voc xml_style',
+    'mmdet.models': 'backbones builder dense_heads dense_heads.anchor_head dense_heads.base_dense_head '
+    'dense_heads.dense_test_mixins detectors losses losses.mse_loss losses.smooth_l1_loss losses.utils necks plugins '
+    'roi_heads roi_heads.bbox_heads roi_heads.mask_heads roi_heads.roi_extractors roi_heads.shared_heads seg_heads '
+    'utils utils.builder utils.misc utils.res_layer',
     'mmdet.utils': 'collect_env logger misc',
     'mmcv.cnn': 'bricks.registry builder utils.weight_init',
     'mmcv.engine': 'test',
@@ -90,13 +90,26 @@ RENAMED: dict[str, dict[str, str]] = {
         'TRANSFORMER': _REGISTRY + ':MODELS',
         'POSITIONAL_ENCODING': 'mmengine.registry:MODELS',
         'LINEAR_LAYERS': _REGISTRY + ':MODELS',
+        'version_info': _STAND_INS + ':MMDET_VERSION_INFO',
         'collect_env': 'mmengine.utils.dl_utils:collect_env',
+        'get_device': 'mmengine.device:get_device',
+        'InstanceData': 'mmengine.structures:InstanceData',
+        'sync_random_seed': 'mmengine.dist:sync_random_seed',
+        'tensor2imgs': 'mmcv.image:tensor2imgs',
     },
+    'mmdet.core.evaluation.bbox_overlaps': {'bbox_overlaps': _OURS + 'evaluation.bbox_overlaps:bbox_overlaps'},
+    'mmdet.datasets': {
+        'COCO': _OURS + 'datasets.coco_index:CocoIndex',
+        'COCOeval': 'pycocotools.cocoeval:COCOeval',
+        'NumClassCheckHook': _OURS + 'engine.hooks:NumClassCheckHook',
+    },
+    'mmcv': {'build_from_cfg': _REGISTRY + ':build_from_cfg'},
     'mmcv.cnn': {
+        'trunc_normal_': 'torch.nn.init:trunc_normal_',
         'MODELS': _REGISTRY + ':MODELS',
         **dict.fromkeys(_LAYER_REGISTRIES.split(), 'mmengine.registry:MODELS'),
     },
-    'mmcv.ops': {'SyncBatchNorm': 'torch.nn:SyncBatchNorm'},
+    'mmcv.ops': {'SyncBatchNorm': _OURS + 'models.layers.sync_bn:MMSyncBN'},
     'mmcv.parallel': {
         'collate': _OURS + 'datasets.loader:collate',
         'is_module_wrapper': 'mmengine.model:is_model_wrapper',
@@ -104,6 +117,7 @@ RENAMED: dict[str, dict[str, str]] = {
     },
     'mmcv.runner': {
         'Hook': _OURS + 'engine.hooks:Hook',
+        'LogBuffer': _OURS + 'engine.log_buffer:LogBuffer',
         'get_dist_info': 'mmengine.dist:get_dist_info',
         'master_only': 'mmengine.dist:master_only',
         'allreduce_params': 'mmengine.dist:all_reduce_params',

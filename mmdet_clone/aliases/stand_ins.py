@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import getpass
 import inspect
 import logging
+import platform
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, get_world_size
 from mmengine.logging import MMLogger
 from torch import Tensor, nn
 
@@ -20,21 +22,26 @@ __all__ = [
     'DataContainer',
     'MMDataParallel',
     'Registry',
+    'allreduce_grads',
     'auto_fp16',
     'build_model_from_cfg',
     'force_fp32',
+    'get_host_info',
     'get_logger',
     'get_root_logger',
+    'get_time_str',
     'images_to_levels',
+    'jit',
     'load_checkpoint_file',
     'load_weights_below',
     'multi_apply',
-    'reduce_mean',
-    'unmap',
+    'obj_from_dict',
+    'scatter',
     'wrap_fp16_model',
 ]
 
 MMDET_VERSION = '2.28.2'  # what `mmdet.__version__` says to modules that ask
+MMDET_VERSION_INFO = (2, 28, 2)
 
 
 class DataContainer:
@@ -192,6 +199,48 @@ class CheckpointLoader:
     load_checkpoint = staticmethod(load_checkpoint_file)
 
 
+def jit(func: Callable | None = None, **options: Any) -> Callable:
+    """mmcv 1.x's mark of functions that its own compiler may take; they run as they are. With or without options."""
+    return func if func is not None else lambda decorated: decorated
+
+
+def scatter(inputs: Any, target_gpus: Sequence[Any], dim: int = 0) -> list:
+    """A batch of :func:`collate` on one device, as the list of one that scripts of mmcv 1.x expect."""
+    from mmdet_clone.engine.testing import to_device
+
+    if len(target_gpus) > 1:
+        raise ValueError(
+            f'a process has one device here, not {list(target_gpus)}: several train by tools/dist_train.sh'
+        )
+    device = target_gpus[0] if target_gpus else 'cpu'
+    if isinstance(device, int):
+        device = torch.device('cpu') if device < 0 else torch.device('cuda', device)
+    return [to_device(inputs, torch.device(device))]
+
+
+def obj_from_dict(info: dict, parent: Any = None, default_args: dict | None = None) -> Any:
+    """An object of the class ``info['type']``, a class or its name in the module ``parent``."""
+    arguments = {**(default_args or {}), **info}
+    kind = arguments.pop('type')
+    return (getattr(parent, kind) if isinstance(kind, str) else kind)(**arguments)
+
+
+def get_time_str() -> str:
+    return time.strftime('%Y%m%d_%H%M%S')
+
+
+def get_host_info() -> str:
+    return f'{getpass.getuser()}@{platform.node()}'
+
+
+def allreduce_grads(params: Sequence[nn.Parameter], coalesce: bool = True, bucket_size_mb: int = -1) -> None:
+    """Give every process the mean of the gradients."""
+    from mmengine.dist import all_reduce_params
+
+    grads = [p.grad for p in params if p.requires_grad and p.grad is not None]
+    all_reduce_params(grads, coalesce, bucket_size_mb, 'mean')
+
+
 def wrap_fp16_model(model: nn.Module) -> None:
     """Nothing to do: autocast needs no change to the model."""
 
@@ -217,22 +266,6 @@ def multi_apply(func: Callable, *args: Any, **kwargs: Any) -> tuple[list, ...]:
     return tuple(map(list, zip(*map(call, *args), strict=True)))
 
 
-def unmap(data: Tensor, count: int, inds: Tensor, fill: float = 0) -> Tensor:
-    """Spread the rows of ``data`` over ``count`` rows at the places where the mask ``inds`` is set."""
-    spread = data.new_full((count, *data.shape[1:]), fill)
-    spread[inds.bool()] = data
-    return spread
-
-
 def images_to_levels(target: Sequence[Tensor], num_levels: Sequence[int]) -> list[Tensor]:
     """Per-image targets ``[(P, ...)] * N`` to per-level ones ``[(N, P_l, ...)] * L``."""
     return list(torch.stack(list(target)).split(list(num_levels), dim=1))
-
-
-def reduce_mean(tensor: Tensor) -> Tensor:
-    """The mean of ``tensor`` over all processes."""
-    if get_world_size() == 1:
-        return tensor
-    mean = tensor.clone()
-    all_reduce(mean, 'mean')
-    return mean

@@ -11,9 +11,11 @@ from typing import Any
 
 from torch import nn
 
-from mmdet_clone.engine.dist import broadcast_object, get_dist_info
+from mmdet_clone.apis.data_checks import check_images, check_mask_sizes, warn_of_differences
+from mmdet_clone.apis.figure_names import figure_names
 from mmdet_clone.engine.hooks.checks import check_num_classes
 from mmdet_clone.engine.hooks.evaluation import EvalHook
+from mmdet_clone.registry import type_name
 
 
 def check_before_training(
@@ -25,12 +27,15 @@ def check_before_training(
     if val_dataset is not None:
         check_not_empty(val_dataset, 'data.val')
         check_evaluation(val_dataset, evaluate_arguments(cfg.get('evaluation') or {}))
+        check_save_best(val_dataset, cfg.get('evaluation') or {})
     check_same_classes(class_names(train), class_names(val_dataset))
     check_num_classes(model, train, logger)
     check_masks_are_loaded(cfg, model)
+    check_mask_sizes(train, 'data.train')
     check_images(train, 'data.train')
     if val_dataset is not None:
         check_images(val_dataset, 'data.val')
+        warn_of_differences(train, val_dataset)
 
 
 def check_files(cfg: dict) -> None:
@@ -90,28 +95,18 @@ def _check_metric(dataset: Any, metric: str | Sequence[str] | None, source: str)
         )
 
 
-def check_images(dataset: Any, key: str, limit: int = 1000) -> None:
-    """Raise for images that are missing, damaged or of another size than annotated: ``dataset.check_images``.
-
-    Rank 0 looks, so that many processes do not ask one file server for the same; all ranks raise.
-    """
-    problem = _image_problem(dataset, limit) if get_dist_info()[0] == 0 else None
-    problem = broadcast_object(problem)
-    if problem is not None:
-        raise type(problem)(f'{key}: {problem}')
-
-
-def _image_problem(dataset: Any, limit: int) -> Exception | None:
-    for part in getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]:
-        if part is not None and (problem := _image_problem(part, limit)):
-            return problem
-    if not hasattr(dataset, 'check_images') or not dataset.loads_images:
-        return None
-    try:
-        dataset.check_images(limit)
-    except (FileNotFoundError, ValueError) as error:
-        return type(error)(str(error))
-    return None
+def check_save_best(dataset: Any, evaluation: dict) -> None:
+    """Raise ``ValueError`` where ``evaluation.save_best`` names a figure that the evaluation will not give."""
+    wanted = evaluation.get('save_best')
+    if wanted in (None, 'auto'):
+        return
+    names = figure_names(dataset, evaluate_arguments(evaluation))
+    if names is not None and wanted not in names:
+        near = difflib.get_close_matches(wanted, names, n=1)
+        raise ValueError(
+            f'evaluation.save_best={wanted!r} is not among what the evaluation gives: {", ".join(names)}'
+            + (f'. Did you mean {near[0]!r}?' if near else '')
+        )
 
 
 def check_not_empty(dataset: Any, key: str) -> None:
@@ -120,8 +115,8 @@ def check_not_empty(dataset: Any, key: str) -> None:
         raise ValueError(f'{key} has no image to use: check its ann_file, img_prefix, classes and filters')
 
 
-def check_same_classes(train: Sequence[str] | None, val: Sequence[str] | None) -> None:
-    """Raise ``ValueError`` where the class lists of training and validation differ, also in their order alone."""
+def check_same_classes(train: Sequence[str] | None, val: Sequence[str] | None, other: str = 'data.val') -> None:
+    """Raise ``ValueError`` where the class lists of training and ``other`` differ, also in their order alone."""
     if train is None or val is None or list(train) == list(val):
         return
     only_train = [name for name in train if name not in val]
@@ -131,10 +126,10 @@ def check_same_classes(train: Sequence[str] | None, val: Sequence[str] | None) -
         what = f'hold the same names in another order: class {at} is {train[at]!r} in one and {val[at]!r} in the other'
     else:
         near = [f'{v!r} for {t!r}' for t in only_train for v in difflib.get_close_matches(t, only_val, n=1)]
-        what = f'differ: only data.train has {only_train[:10]}, only data.val has {only_val[:10]}'
+        what = f'differ: only data.train has {only_train[:10]}, only {other} has {only_val[:10]}'
         what += f' (misspelt? {", ".join(near[:5])})' if near else ''
     raise ValueError(
-        f'the classes of data.train and data.val {what}. Set the same classes=(...) in both, and in data.test'
+        f'the classes of data.train and {other} {what}. Set the same classes=(...) in data.train, val and test'
     )
 
 
@@ -144,8 +139,8 @@ def check_masks_are_loaded(cfg: dict, model: nn.Module) -> None:
     if not getattr(roi_head, 'with_mask', False):
         return
     for pipeline in _pipelines((cfg.get('data') or {}).get('train')):
-        keys = [key for step in pipeline if step.get('type') == 'Collect' for key in step.get('keys', ())]
-        loads = [step for step in pipeline if step.get('type') == 'LoadAnnotations']
+        keys = [key for step in pipeline if type_name(step) == 'Collect' for key in step.get('keys', ())]
+        loads = [step for step in pipeline if type_name(step) == 'LoadAnnotations']
         if keys and 'gt_masks' not in keys:
             raise ValueError(
                 "the model has a mask head, but the training pipeline's Collect does not hand on masks: add 'gt_masks' "
@@ -182,7 +177,7 @@ def _pretrained_entries(node: Any, path: str) -> Iterator[tuple[str, Any]]:
         for i, child in enumerate(node):
             yield from _pretrained_entries(child, f'{path}.{i}')
     elif isinstance(node, dict):
-        if node.get('type') == 'Pretrained':
+        if type_name(node) == 'Pretrained':
             yield f'{path}.checkpoint', node.get('checkpoint')
         elif isinstance(node.get('pretrained'), str):
             yield f'{path}.pretrained', node['pretrained']

@@ -50,7 +50,8 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
 def run_training(args: argparse.Namespace) -> Any:
     """Train as the command line of ``tools/train.py`` asks; returns the runner."""
     quiet_other_processes()
-    cfg = load_config(args.config, parse_options(args.cfg_options))
+    with records_said() as early:
+        cfg = load_config(args.config, parse_options(args.cfg_options))
     check_trainable(cfg)
     apply_train_arguments(cfg, args)
     start_processes(args.launcher, cfg, args.gpu_id)
@@ -60,6 +61,7 @@ def run_training(args: argparse.Namespace) -> Any:
     ensure_writable(cfg.work_dir)
     timestamp = broadcast_object(time.strftime('%Y%m%d_%H%M%S'))
     logger = root_logger(Path(cfg.work_dir) / f'{timestamp}.log', cfg.get('log_level', 'INFO'))
+    write_to_files(logger, early)
     with warnings_as_lines(logger.warning):
         return _train(cfg, args, logger, timestamp)
 
@@ -293,6 +295,27 @@ def quiet_other_processes() -> None:
     """What is said before the process group is there, rank 0 alone shall say."""
     if os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) != '0':
         MMLogger.get_current_instance().setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def records_said() -> Iterator[list[logging.LogRecord]]:
+    """What is logged inside, which is before there is a log file: the translation of older configs, for one."""
+    records: list[logging.LogRecord] = []
+    logger, keep = MMLogger.get_current_instance(), logging.Handler()
+    keep.emit = records.append
+    logger.addHandler(keep)
+    try:
+        yield records
+    finally:
+        logger.removeHandler(keep)
+
+
+def write_to_files(logger: logging.Logger, records: Sequence[logging.LogRecord]) -> None:
+    """Write records that the console has shown already to the log files of ``logger``."""
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            for record in records:
+                handler.handle(record)
 
 
 @contextlib.contextmanager

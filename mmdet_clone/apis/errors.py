@@ -50,4 +50,4 @@ def told_on_purpose(error: Exception) -> str | None:
 def _let_rank_zero_tell_it() -> None:
     """The processes of a job mostly fail alike: the launcher ends the others before they repeat it."""
     if os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) != '0':
-        time.sleep(3)
+        time.sleep(10)

@@ -16,6 +16,7 @@ from torch import nn
 
 from mmdet_clone.apis.batch import to_device
 from mmdet_clone.apis.class_names import class_names_of, innermost_dataset, palette_of
+from mmdet_clone.registry import type_name
 from mmdet_clone.visualization import draw_detections, flatten_result, show_image
 
 Image = str | os.PathLike | np.ndarray
@@ -251,7 +252,7 @@ def without_pretrained(model_cfg: dict) -> dict:
 
 
 def _is_pretrained(node: Any) -> bool:
-    return isinstance(node, dict) and node.get('type') == 'Pretrained'
+    return type_name(node) == 'Pretrained'
 
 
 def _is_array(img: Image) -> bool:

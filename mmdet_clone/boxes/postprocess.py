@@ -15,7 +15,6 @@ P: priors of a level   C: classes   M: predictions selected   k: detections
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -23,13 +22,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmdet_clone.config.unread_keys import warn_of_unread_keys
 from mmdet_clone.ops.nms import batched_nms
 from mmdet_clone.ops.precision import upcast
 
 # keys of published configs that name one of ours, or that nothing has read since MMDetection 2.0
 _RENAMED = {'max_num': 'max_per_img'}
 _DEAD = {'nms_post', 'nms_across_levels', 'nms_thr'}
-_warned: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -59,11 +58,8 @@ class PostprocessConfig:
         if 'nms' not in given and 'nms_thr' in given:
             given['nms'] = dict(type='nms', iou_threshold=given['nms_thr'])
         ours = {f.name for f in fields(cls)}
-        for key in sorted(set(given) - ours - _DEAD - set(known) - _warned):
-            _warned.add(key)
-            logging.getLogger('mmdet_clone').warning(
-                'test_cfg key %r is not used by post-processing, which reads %s', key, ', '.join(sorted(ours))
-            )
+        others = {key: value for key, value in given.items() if key not in _DEAD and key not in known}
+        warn_of_unread_keys('post-processing', 'test_cfg', others, ours)
         return cls(**{key: value for key, value in given.items() if key in ours})
 
 

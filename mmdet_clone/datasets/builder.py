@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from mmengine.dist import sync_random_seed
 from torch.utils.data import Dataset, SequentialSampler
 
@@ -19,6 +20,7 @@ from .samplers import (
     InfiniteBatchSampler,
     InfiniteGroupBatchSampler,
 )
+from .sharing import share_with_workers
 from .wrappers import ConcatDataset, DatasetWrapper
 
 __all__ = ['DATASETS', 'PIPELINES', 'build_dataloader', 'build_dataset']
@@ -99,6 +101,8 @@ def build_dataloader(
     persistent_workers: bool = False,
     class_aware_sampler: dict | None = None,
     drop_last: bool = False,
+    pin_memory: bool | None = None,
+    prefetch_factor: int | None = None,
     **loader_args: Any,
 ) -> DetectionLoader:
     """Build the loader of one process.
@@ -117,7 +121,9 @@ def build_dataloader(
         persistent_workers: keep the workers between epochs.
         class_aware_sampler: ``dict(num_sample_class=1)`` to draw classes in turn.
         drop_last: leave out a last batch that is not full.
-        **loader_args: further arguments of ``torch.utils.data.DataLoader``, such as ``pin_memory``.
+        pin_memory: put batches where a GPU fetches them fastest; by default if there is a CUDA device.
+        prefetch_factor: batches that each worker makes in advance; torch makes 2.
+        **loader_args: further arguments of ``torch.utils.data.DataLoader``, such as ``timeout``.
     """
     if not isinstance(samples_per_gpu, int) or samples_per_gpu < 1:
         raise ValueError(f'samples_per_gpu, the images in a batch, must be 1 or more, got {samples_per_gpu!r}')
@@ -143,7 +149,9 @@ def build_dataloader(
         else:
             sampler = DistributedSampler(dataset, shuffle=False, seed=seed) if dist else SequentialSampler(dataset)
         batches = KeyedBatchSampler(sampler, batch_size, drop_last)
-    arguments = dict(num_workers=num_workers, pin_memory=False, **loader_args)
+    pinned = pin_memory is not False and torch.cuda.is_available()
+    arguments = dict(num_workers=num_workers, pin_memory=pinned, **loader_args)
     if num_workers:
-        arguments['persistent_workers'] = persistent_workers
+        arguments.update(persistent_workers=persistent_workers, prefetch_factor=prefetch_factor)
+        share_with_workers(dataset)
     return DetectionLoader(dataset, batches, seed, arguments)

@@ -13,11 +13,11 @@ from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
+from . import inspection
 from .files import read_lines
 
 _SHOWN = 10
 _FEW = 5  # odd boxes that may be an accident
-_SLACK = 1.0  # pixels that a box may exceed the image by: annotation tools round, VOC counts from 1
 
 
 def resolve_classes(classes: Sequence[str] | str | None, default: Sequence[str] | None) -> tuple[str, ...] | None:
@@ -123,11 +123,13 @@ def check_boxes(boxes: np.ndarray, sizes: np.ndarray, layout: str, describe: Cal
         source: the annotation file.
 
     Raises:
-        ValueError: most boxes are odd, and make sense when they are read in the other layout.
+        ValueError: a number is NaN or infinite; or most boxes are odd, and make sense when they are read in the other
+            layout.
     """
-    corners = _corners(boxes, layout)
-    flat = ~((corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1]))
-    outside = _outside(corners, sizes)
+    _check_numbers(boxes, describe, source)
+    corners = inspection.corners_of(boxes, layout)
+    flat = inspection.without_size(corners)
+    outside = inspection.reaches_outside(corners, sizes)
     odd = np.flatnonzero(flat | outside)
     if not len(odd):
         return
@@ -143,13 +145,21 @@ def check_boxes(boxes: np.ndarray, sizes: np.ndarray, layout: str, describe: Cal
     warnings.warn(message + hint, stacklevel=3)
 
 
-def _corners(boxes: np.ndarray, layout: str) -> np.ndarray:
-    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1) if layout == 'xywh' else boxes
+def odd_boxes(boxes: np.ndarray, sizes: np.ndarray, layout: str) -> np.ndarray:
+    """(n,) bool: the boxes that :func:`check_boxes` would speak of; arguments as there."""
+    corners = inspection.corners_of(boxes, layout)
+    odd = inspection.without_size(corners) | inspection.reaches_outside(corners, sizes)
+    return odd | inspection.not_finite(boxes)
 
 
-def _outside(corners: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    beyond = corners[:, 2:] > sizes + _SLACK  # False where the size is NaN
-    return (corners[:, :2] < -_SLACK).any(axis=1) | beyond.any(axis=1)
+def _check_numbers(boxes: np.ndarray, describe: Callable[[int], str], source: str) -> None:
+    wrong = np.flatnonzero(inspection.not_finite(boxes))
+    if len(wrong):
+        shown = '; '.join(f'{describe(i)}: {boxes[i].tolist()}' for i in wrong[:_SHOWN])
+        raise ValueError(
+            f'{source}: {len(wrong)} of {len(boxes)} boxes are not four finite numbers ({shown}): correct or delete '
+            'them, a single one makes the loss NaN'
+        )
 
 
 def _in_image(size: np.ndarray) -> str:
@@ -158,14 +168,8 @@ def _in_image(size: np.ndarray) -> str:
 
 def _other_layout(boxes: np.ndarray, sizes: np.ndarray, layout: str) -> str:
     """A hint, if nearly all odd boxes make sense when their numbers are read the other way."""
-    other = 'xyxy' if layout == 'xywh' else 'xywh'
-    corners = _corners(boxes, other)
-    fits = (corners[:, 2:] > corners[:, :2]).all(axis=1) & ~_outside(corners, sizes)
-    if fits.mean() < 0.9:
-        return ''
-    names = dict(xywh='x, y, width, height', xyxy='x1, y1, x2, y2')
-    looks = 'x1y1x2y2' if other == 'xyxy' else other
-    return f'\nThis looks like {looks}: the format asks for [{names[layout]}], not [{names[other]}].'
+    fits = inspection.fits_other_layout(boxes, sizes, layout)
+    return '\n' + inspection.other_layout_hint(layout) if fits.mean() >= 0.9 else ''
 
 
 def no_images_message(source: str, total: int, reasons: dict[str, int], hint: str = '') -> str:

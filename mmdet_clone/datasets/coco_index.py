@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from .coco_columns import CocoColumns, columns_of_dicts, columns_of_table
+from .coco_table import CocoTable
+from .coco_views import AnnotationsByImage, ImagesByCategory, entries_by_id, matching_ids
 from .files import read_json
+from .lazy_records import LazyList, LazyMapping
+from .table_cache import load_table
 
 # what look-ups need of each entry
 _KEYS = dict(images=('id',), annotations=('id', 'image_id'), categories=('id', 'name'))
@@ -20,37 +25,126 @@ class CocoIndex:
 
     Both spellings of a method work: ``getAnnIds(imgIds=...)`` and ``get_ann_ids(img_ids=...)``.
 
+    A file of the usual layout is kept as a ``CocoTable``: its entries are made when they are asked for, and remember
+    changes made to them (not those inside a list: set ``ann['bbox']`` anew). ``dataset``, the whole as dicts, takes
+    many times the memory; from when it was asked for, all entries are those of it. Given a dict, its entries are used.
+
     Attributes:
-        dataset: the annotation dict; ``imgs``, ``anns``, ``cats``: its entries by id.
+        imgs, anns, cats: entries by id.
         imgToAnns: image id -> annotations; ``catToImgs``: category id -> image ids, one an annotation.
     """
 
+    imgs: Mapping[Any, dict]
+    anns: Mapping[Any, dict]
+    cats: dict[Any, dict]
+    imgToAnns: Mapping[Any, list[dict]]
+    catToImgs: Mapping[Any, list]
+
     def __init__(self, annotation_file: str | dict | None = None) -> None:
-        self.dataset = read_json(annotation_file) if isinstance(annotation_file, str) else annotation_file or {}
-        self._check_layout(annotation_file if isinstance(annotation_file, str) else 'the annotations')
+        from_file = isinstance(annotation_file, str)
+        self._dataset: dict | None = None
+        self._table = load_table(annotation_file) if from_file else None
+        if self._table is None:
+            self._dataset = read_json(annotation_file) if from_file else annotation_file or {}
+        self._check_layout(annotation_file if from_file else 'the annotations')
         self.createIndex()
 
     def _check_layout(self, source: str) -> None:
-        if not isinstance(self.dataset, dict):
-            hint = ": a list of dicts is the middle format of type='CustomDataset'" * isinstance(self.dataset, list)
-            raise ValueError(f'{source}: expected a COCO dict, got a {type(self.dataset).__name__}{hint}')
-        if self.dataset and self.dataset.get('images') is None:
-            raise ValueError(f"{source}: a COCO dict has a list 'images'; this one has {sorted(self.dataset)}")
+        content = self._table.other_entries() if self._table is not None else self._dataset
+        if not isinstance(content, dict):
+            hint = ": a list of dicts is the middle format of type='CustomDataset'" * isinstance(content, list)
+            raise ValueError(f'{source}: expected a COCO dict, got a {type(content).__name__}{hint}')
+        if self._table is None and content and content.get('images') is None:
+            raise ValueError(f"{source}: a COCO dict has a list 'images'; this one has {sorted(content)}")
         for name, keys in _KEYS.items():
-            _check_entries(self.dataset.get(name), f"{source}: '{name}'", keys)
+            _check_entries(content.get(name), f"{source}: '{name}'", keys)
+
+    # ------------------------------------------------------------------ storage
+
+    @property
+    def table(self) -> CocoTable | None:
+        """The file's arrays, as long as they say what the entries say: ``None`` once one was changed, or for dicts."""
+        unchanged = self._table is not None and self._dataset is None
+        return self._table if unchanged and self._images.rows is not None and self._anns.rows is not None else None
+
+    @property
+    def dataset(self) -> dict:
+        """The annotation dict."""
+        if self._dataset is None:
+            content = self._table.other_entries()
+            content['images'] = list(map(dict, self._images))
+            if 'annotations' in content:
+                content['annotations'] = list(map(dict, self._anns))
+            self.dataset = content
+            self.createIndex()
+        return self._dataset
+
+    @dataset.setter
+    def dataset(self, content: dict) -> None:
+        self._dataset = content
+
+    @property
+    def images(self) -> Sequence[dict]:
+        """All images in the file's order."""
+        return self._images if self._dataset is None else self._dataset.get('images') or []
+
+    @property
+    def annotations(self) -> Sequence[dict] | None:
+        """All annotations in the file's order; ``None`` for a file that has no such list."""
+        if self._dataset is not None:
+            return self._dataset.get('annotations')
+        return self._anns if 'annotations' in self._others else None
+
+    @property
+    def categories(self) -> list[dict]:
+        """All categories in the file's order."""
+        return (self._others if self._dataset is None else self._dataset).get('categories') or []
+
+    def columns(self, source: str = 'the annotations') -> CocoColumns:
+        """The annotations' numbers as arrays; of dicts, those whose image is listed.
+
+        Raises:
+            ValueError: a text or null stands where a number belongs.
+        """
+        if self.table is not None:
+            return columns_of_table(self.table)
+        return columns_of_dicts(
+            self.images,
+            [ann for ann in self.annotations or () if ann['image_id'] in self.imgs],
+            self.categories,
+            source,
+        )
+
+    # ------------------------------------------------------------------ look-ups
 
     def createIndex(self) -> None:
-        """Build the look-up tables from ``dataset``."""
-        self.imgs = {img['id']: img for img in self.dataset.get('images') or []}
-        self.cats = {cat['id']: cat for cat in self.dataset.get('categories') or []}
-        self.anns: dict[Any, dict] = {}
-        self.imgToAnns: dict[Any, list[dict]] = defaultdict(list)
-        self.catToImgs: dict[Any, list] = defaultdict(list)
-        for ann in self.dataset.get('annotations') or []:
+        """Build the look-up tables; to be called after a change of ``dataset``."""
+        if self._dataset is None:
+            self._index_table(self._table)
+        else:
+            self._index_dicts(self._dataset)
+
+    def _index_dicts(self, content: dict) -> None:
+        self.imgs = {img['id']: img for img in content.get('images') or []}
+        self.cats = {cat['id']: cat for cat in content.get('categories') or []}
+        self.anns = {}
+        self.imgToAnns = defaultdict(list)
+        self.catToImgs = defaultdict(list)
+        for ann in content.get('annotations') or []:
             self.anns[ann['id']] = ann
             self.imgToAnns[ann['image_id']].append(ann)
             if 'category_id' in ann:
                 self.catToImgs[ann['category_id']].append(ann['image_id'])
+
+    def _index_table(self, table: CocoTable) -> None:
+        self._others = table.other_entries()
+        self._images = LazyList(table.image, np.arange(table.num_images))
+        self._anns = LazyList(table.annotation, table.ann_rows)
+        self.cats = {cat['id']: cat for cat in self.categories}
+        self.imgs, self.anns = entries_by_id(table, self._images, self._anns)
+        by_image, by_category = AnnotationsByImage(table, self._anns), ImagesByCategory(table)
+        self.imgToAnns = LazyMapping(by_image.keys, by_image.find, by_image.read, missing=list)
+        self.catToImgs = LazyMapping(by_category.keys, by_category.find, by_category.read, missing=list)
 
     def getImgIds(self, imgIds: Any = (), catIds: Any = ()) -> list:
         """Ids of the images, of those in ``imgIds`` that show every category of ``catIds`` where these are given."""
@@ -65,7 +159,7 @@ class CocoIndex:
         catNms, supNms, catIds = _as_list(catNms), _as_list(supNms), _as_list(catIds)
         return [
             cat['id']
-            for cat in self.dataset.get('categories') or []
+            for cat in self.categories
             if (not catNms or cat['name'] in catNms)
             and (not supNms or cat.get('supercategory') in supNms)
             and (not catIds or cat['id'] in catIds)
@@ -73,6 +167,8 @@ class CocoIndex:
 
     def getAnnIds(self, imgIds: Any = (), catIds: Any = (), areaRng: Any = (), iscrowd: bool | None = None) -> list:
         """Ids of the annotations that pass each filter given; ``areaRng`` is an open interval of pixels."""
+        if self.table is not None:
+            return matching_ids(self.table, _as_list(imgIds), _as_list(catIds), areaRng, iscrowd)
         imgIds, catIds = _as_list(imgIds), set(_as_list(catIds))
         anns = (ann for i in imgIds for ann in self.imgToAnns.get(i, ())) if imgIds else self.anns.values()
         return [
@@ -99,7 +195,7 @@ class CocoIndex:
         from ..evaluation.coco import silenced
 
         api = COCO()
-        api.dataset = self.dataset
+        api.dataset = dict(images=list(self.images), categories=self.categories, annotations=[])
         with silenced():
             api.createIndex()
             return api.loadRes(resFile)
@@ -123,7 +219,8 @@ class CocoIndex:
 
     def info(self) -> None:
         """Print the file's ``info`` block."""
-        print(json.dumps(self.dataset.get('info', {}), indent=2, default=str))
+        content = self._others if self._dataset is None else self._dataset
+        print(json.dumps(content.get('info', {}), indent=2, default=str))
 
     # the second spelling
     @property

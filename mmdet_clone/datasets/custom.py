@@ -11,8 +11,10 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from ..registry import DATASETS, type_name
-from . import checks, files
+from . import checks, files, middle_format
 from .image_files import check_files
+from .lazy_records import chosen, plain
+from .middle_format import boxes_of
 from .pipelines import Compose, LoadImageFromFile
 
 _MOST_RETRIES = 1000
@@ -90,7 +92,7 @@ class CustomDataset(Dataset):
 
     # ------------------------------------------------------------------ what a subclass overrides
 
-    def load_annotations(self, ann_file: str) -> list[dict]:
+    def load_annotations(self, ann_file: str) -> Sequence[dict]:
         """One dict an image from ``ann_file``, a local path."""
         infos = files.read_records(ann_file)
         if not isinstance(infos, list) or not all(isinstance(info, dict) for info in infos):
@@ -104,9 +106,9 @@ class CustomDataset(Dataset):
     def get_ann_info(self, idx: int) -> dict[str, Any]:
         """``bboxes`` (n, 4) float32, ``labels`` (n,) int64, ``bboxes_ignore``, ``labels_ignore`` of an image."""
         ann = self.data_infos[idx].get('ann', {})
-        bboxes = _boxes(ann.get('bboxes'))
+        bboxes = boxes_of(ann.get('bboxes'))
         sized = (bboxes[:, 2:] > bboxes[:, :2]).all(axis=1)
-        info = {**ann, 'bboxes': bboxes[sized], 'bboxes_ignore': _boxes(ann.get('bboxes_ignore'))}
+        info = {**ann, 'bboxes': bboxes[sized], 'bboxes_ignore': boxes_of(ann.get('bboxes_ignore'))}
         for key in _PER_BOX:
             if key in ann:
                 info[key] = [item for item, keep in zip(ann[key], sized, strict=True) if keep]
@@ -118,6 +120,12 @@ class CustomDataset(Dataset):
         """The class of each box of an image, which class-balanced sampling counts."""
         return self.get_ann_info(idx)['labels'].tolist()
 
+    def cat_ids_by_image(self) -> tuple[np.ndarray, np.ndarray]:
+        """``get_cat_ids`` of all images: the image's index and the class of each box, two arrays of one length."""
+        found = [list(self.get_cat_ids(i)) for i in range(len(self))]
+        owner = np.repeat(np.arange(len(self)), [len(cat_ids) for cat_ids in found])
+        return owner, np.array([cat_id for cat_ids in found for cat_id in cat_ids])
+
     def check_annotations(self) -> None:
         """Look for mistakes in the annotations; called once, at construction."""
         annotated = [(i, info['ann']) for i, info in enumerate(self.data_infos) if isinstance(info.get('ann'), dict)]
@@ -125,12 +133,12 @@ class CustomDataset(Dataset):
             return
         self._check_middle_format(annotated)
         if self._asks_for('with_mask'):
-            self._check_masks(annotated)
+            middle_format.check_masks(annotated, self.data_infos, repr(self.ann_file))
 
     def _filter_imgs(self, min_size: int = 32) -> list[int]:
         """Indices of the images to train on: at least ``min_size`` pixels a side and, if asked for, with a box."""
         self._check_sizes_known()
-        keep = [i for i, info in enumerate(self.data_infos) if min(info['width'], info['height']) >= min_size]
+        keep = np.flatnonzero(self._sizes().min(axis=1) >= min_size).tolist()
         if not self.filter_empty_gt:
             return keep
         return [i for i in keep if 'ann' not in self.data_infos[i] or len(self.get_ann_info(i)['bboxes'])]
@@ -150,8 +158,8 @@ class CustomDataset(Dataset):
         """
         if not self._on_disk() or '://' in (self.img_prefix or ''):
             return
-        named = [info for info in self.data_infos if isinstance(info.get('filename'), str)]
-        check_files(named, self.img_prefix or '', self._load_image, repr(self.ann_file), limit)
+        named = [i for i, info in enumerate(self.data_infos) if isinstance(info.get('filename'), str)]
+        check_files(chosen(self.data_infos, named), self.img_prefix or '', self._load_image, repr(self.ann_file), limit)
 
     def _load_image(self, info: dict) -> None:
         """Load an image by the pipeline's loading step, which says what is wrong with it."""
@@ -179,12 +187,12 @@ class CustomDataset(Dataset):
 
     def prepare_train_img(self, idx: int) -> dict | None:
         """The training sample of an image, ``None`` if a pipeline step drops it."""
-        results = dict(img_info=self.data_infos[idx], ann_info=self.get_ann_info(idx))
+        results = dict(img_info=plain(self.data_infos[idx]), ann_info=self.get_ann_info(idx))
         return self._run_pipeline(results, idx)
 
     def prepare_test_img(self, idx: int) -> dict:
         """The test sample of an image; it carries no annotation."""
-        return self._run_pipeline(dict(img_info=self.data_infos[idx]), idx)
+        return self._run_pipeline(dict(img_info=plain(self.data_infos[idx])), idx)
 
     def pre_pipeline(self, results: dict) -> None:
         """Put what every pipeline starts from into ``results``."""
@@ -260,7 +268,7 @@ class CustomDataset(Dataset):
         return evaluate_as_voc(results, annotations, self.CLASSES, metric, logger, proposal_nums, iou_thr, scale_ranges)
 
     def _check_results(self, results: list) -> None:
-        if not isinstance(results, list):
+        if not isinstance(results, Sequence) or isinstance(results, str):
             raise TypeError(f'results must be a list with one entry an image, got {type(results).__name__}')
         if len(results) != len(self):
             raise ValueError(
@@ -307,6 +315,9 @@ class CustomDataset(Dataset):
             )
 
     def _check_sizes_known(self) -> None:
+        sizes = self._sizes()
+        if ((sizes > 0) | (sizes < 0)).all():
+            return
         for i, info in enumerate(self.data_infos):
             if not (info.get('width') and info.get('height')):
                 raise ValueError(
@@ -315,48 +326,14 @@ class CustomDataset(Dataset):
                 )
 
     def _check_middle_format(self, annotated: list[tuple[int, dict]]) -> None:
-        for i, ann in annotated:
-            for key in ('bboxes', 'bboxes_ignore'):
-                shape = np.shape(ann.get(key, ()))
-                if 0 not in shape and (len(shape) != 2 or shape[1] != 4):
-                    raise ValueError(
-                        f'{self.ann_file!r}: image {i} ({self.data_infos[i].get("filename")!r}) has {key} of shape '
-                        f'{shape}: expected (n, 4), x1, y1, x2, y2 in pixels'
-                    )
-        boxes = [_boxes(ann.get('bboxes')) for _, ann in annotated]
-        labels = [np.asarray(ann.get('labels', []), dtype=np.int64).reshape(-1) for _, ann in annotated]
-        for (i, _), box, label in zip(annotated, boxes, labels, strict=True):
-            if len(box) != len(label):
-                raise ValueError(
-                    f'{self.ann_file!r}: image {i} ({self.data_infos[i].get("filename")!r}) has {len(box)} bboxes and '
-                    f'{len(label)} labels'
-                )
-        owner = np.repeat([i for i, _ in annotated], [len(box) for box in boxes])
-        self._check_label_range(np.concatenate(labels), owner)
-        self._check_boxes_lie_inside(np.concatenate(boxes), owner, 'xyxy')
-
-    def _check_label_range(self, labels: np.ndarray, owner: np.ndarray) -> None:
+        """Shapes, labels and boxes of the entries' ``ann``, given with their index."""
         count = len(self.CLASSES) if self.CLASSES is not None else np.inf
-        wrong = np.flatnonzero((labels < 0) | (labels >= count))
-        if len(wrong):
-            shown = [f'{labels[i]} in {self.data_infos[owner[i]].get("filename")!r}' for i in wrong[:10]]
-            raise ValueError(
-                f'{self.ann_file!r}: {len(wrong)} labels are outside 0..{count - 1}, the indices of the '
-                f'{count} classes: {", ".join(shown)}. Labels count from 0'
-            )
-
-    def _check_masks(self, annotated: list[tuple[int, dict]]) -> None:
-        without = [i for i, ann in annotated if len(_boxes(ann.get('bboxes'))) and not len(ann.get('masks', ()))]
-        if without:
-            raise ValueError(
-                f'{self.ann_file!r}: the pipeline asks for masks (with_mask=True), but {len(without)} images have no '
-                f"'masks' in their ann, first {self.data_infos[without[0]].get('filename')!r}. "
-                'Train a box detector on it (with_mask=False), or add polygons'
-            )
+        boxes, owner = middle_format.checked_boxes(annotated, self.data_infos, count, repr(self.ann_file))
+        self._check_boxes_lie_inside(boxes, owner, 'xyxy')
 
     def _check_boxes_lie_inside(self, boxes: np.ndarray, owner: np.ndarray, layout: str) -> None:
         """See ``check_boxes``; ``owner`` (n,) is the index of each box's image."""
-        sizes = np.array([[info.get('width', np.nan), info.get('height', np.nan)] for info in self.data_infos], float)
+        sizes = self._sizes()
         checks.check_boxes(
             boxes, sizes[owner], layout, lambda i: str(self.data_infos[owner[i]].get('filename')), str(self.ann_file)
         )
@@ -366,13 +343,19 @@ class CustomDataset(Dataset):
         if not len(indices):
             reasons = self._removal_reasons()
             raise ValueError(checks.no_images_message(str(self.ann_file), len(self.data_infos), reasons))
-        self.data_infos = [self.data_infos[i] for i in indices]
+        self.data_infos = chosen(self.data_infos, indices)
         if self.proposals is not None:
             self.proposals = [self.proposals[i] for i in indices]
 
     def _set_group_flag(self) -> None:
         """``flag`` (n,) uint8: 1 for images wider than high; a batch holds images of one group."""
-        self.flag = np.array([info['width'] > info['height'] for info in self.data_infos], dtype=np.uint8)
+        sizes = self._sizes()
+        self.flag = (sizes[:, 0] > sizes[:, 1]).astype(np.uint8)
+
+    def _sizes(self) -> np.ndarray:
+        """(n, 2) width and height of the images, NaN where unknown."""
+        sizes = [[info.get('width'), info.get('height')] for info in self.data_infos]
+        return np.array(sizes, dtype=float).reshape(-1, 2)
 
     def __repr__(self) -> str:
         from ..evaluation.report import table
@@ -384,11 +367,6 @@ class CustomDataset(Dataset):
         rows = [(name, str(count)) for name, count in zip(names, counts, strict=True) if count]
         title = f'{type(self).__name__} for {"test" if self.test_mode else "training"} with {len(self)} images'
         return f'{title}, boxes by class:\n' + table(['category', 'count'], rows)
-
-
-def _boxes(value: Any) -> np.ndarray:
-    """(n, 4) float32, also from an empty list or ``None``."""
-    return np.asarray([] if value is None else value, dtype=np.float32).reshape(-1, 4)
 
 
 def _found(infos: Any) -> str:

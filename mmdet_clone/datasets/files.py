@@ -6,8 +6,9 @@ import json
 import os.path as osp
 from typing import Any
 
-from mmengine.fileio import get_file_backend
+from mmengine.fileio import FileClient, get_file_backend
 from mmengine.fileio.backends import BaseStorageBackend
+from mmengine.fileio.backends.registry_utils import backends
 
 from .safe_pickle import loads_plain
 
@@ -16,11 +17,20 @@ def storage_backend(file_client_args: dict | None, uri: str | None = None) -> Ba
     """The mmengine backend that ``file_client_args`` describes; ``backend='disk'`` is the older name of ``'local'``.
 
     A ``uri`` with a scheme (``s3://``) selects its own backend where the arguments say no more than "disk".
+
+    Raises:
+        ValueError: no backend of that name is registered.
     """
     args = dict(file_client_args or {})
-    if args.get('backend', 'disk') in ('disk', 'local'):
-        return get_file_backend(uri if uri and '://' in uri else '')
-    return get_file_backend(backend_args=args)
+    name = args.get('backend', 'disk')
+    if name in ('disk', 'local'):
+        remote = uri if uri and '://' in uri else ''
+        return get_file_backend(remote, enable_singleton=bool(remote))
+    if name in backends:
+        return get_file_backend(backend_args=args)
+    if name in FileClient._backends:  # registered in the older way
+        return FileClient(**args)
+    raise ValueError(f'file_client_args: no file backend {name!r}; there are disk, {", ".join(sorted(backends))}')
 
 
 def join_root(data_root: str | None, path: str | None) -> str | None:

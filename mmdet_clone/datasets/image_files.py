@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import os.path as osp
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from typing import IO
 
 _MOST_LOADED = 50
 _END_MARKS = ((b'\x89PNG', b'IEND'), (b'\xff\xd8', b'\xff\xd9'))  # how png and jpeg files begin and end
+_PNG = b'\x89PNG\r\n\x1a\n'
 _ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 turn the image by a quarter
 
 
@@ -24,6 +26,37 @@ def image_size(file: str | IO[bytes]) -> tuple[int, int]:
         width, height = image.size
         turned = image.getexif().get(_ORIENTATION, 1) >= 5
     return (height, width) if turned else (width, height)
+
+
+def remark_on(data: bytes, color_type: str = 'color') -> str:
+    """What is lost when an image is decoded, which a user may not expect; '' for nothing.
+
+    Args:
+        data: the file's content, of which the header is looked at.
+        color_type: as of ``LoadImageFromFile``.
+    """
+    if is_animated(data):
+        return 'an animation: its first frame is used'
+    if data[:8] == _PNG and data[24:25] == b'\x10' and color_type != 'unchanged':
+        return (
+            'a png of 16 bits a channel, of which the upper 8 are used. If its values do not fill the 16 bits, it is '
+            "all but black: load it with color_type='unchanged' and scale it in a step of your own"
+        )
+    return ''
+
+
+def is_animated(data: bytes) -> bool:
+    """Whether a gif, png or webp file holds several frames."""
+    if data[:8] == _PNG:
+        return b'acTL' in data[: max(data.find(b'IDAT'), 0)]
+    if data[:4] == b'RIFF' and data[8:16] == b'WEBPVP8X':
+        return bool(data[20] & 0b10)
+    if data[:4] != b'GIF8':
+        return False
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as image:
+        return image.is_animated
 
 
 def check_files(

@@ -8,9 +8,12 @@ where a resumed run starts.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import math
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +21,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
 
 from .pipelines.formatting import STACKED
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 class SampleKey(NamedTuple):
@@ -140,6 +145,8 @@ class DetectionLoader(DataLoader):
     def __init__(self, dataset: Dataset, batch_sampler: KeyedBatchSampler, seed: int, loader_args: dict) -> None:
         self._making_iterator = False
         arguments = {'collate_fn': collate, **loader_args}
+        if arguments.get('num_workers'):
+            arguments['worker_init_fn'] = partial(start_worker, then=arguments.get('worker_init_fn'))
         # an own generator: iterating must not draw from the global one
         generator = torch.Generator().manual_seed(seed)
         super().__init__(SeededSamples(dataset, seed), batch_sampler=batch_sampler, generator=generator, **arguments)
@@ -162,6 +169,29 @@ class DetectionLoader(DataLoader):
 
     def set_epoch(self, epoch: int) -> None:
         self.batch_sampler.set_epoch(epoch)
+
+
+# ---------------------------------------------------------------------- workers
+
+
+def start_worker(worker_id: int, then: Callable[[int], None] | None = None) -> None:
+    """What a worker process does first; ``then`` is the user's ``worker_init_fn``."""
+    keep_freed_memory()
+    if then is not None:
+        then(worker_id)
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep freed memory of this process for the next image, up to 512 MB.
+
+    By default glibc hands arrays of an image's size back to the system at once and asks for new pages for the next:
+    the system fills them with zeros first, which takes more time than the steps of a pipeline do. Other C libraries are
+    left as they are.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the largest that glibc takes
+        mallopt(_M_TRIM_THRESHOLD, 512 << 20)
 
 
 # ---------------------------------------------------------------------- collating
@@ -223,11 +253,22 @@ def _join(values: list, pad: float | None) -> Any:
 def stack_padded(tensors: Sequence[torch.Tensor], pad: float = 0) -> torch.Tensor:
     """(N, C, H, W) from (C, h, w) tensors, filled with ``pad`` below and to the right; likewise without C."""
     if all(tensor.shape == tensors[0].shape for tensor in tensors):
-        return torch.stack(list(tensors))
+        return torch.stack(list(tensors), out=_empty_batch(tensors[0], (len(tensors), *tensors[0].shape)))
     if any(tensor.shape[:-2] != tensors[0].shape[:-2] for tensor in tensors):
         raise ValueError(f'cannot stack images of the shapes {[tuple(tensor.shape) for tensor in tensors]}')
     height, width = (max(tensor.shape[axis] for tensor in tensors) for axis in (-2, -1))
-    batch = tensors[0].new_full((len(tensors), *tensors[0].shape[:-2], height, width), pad)
+    batch = _empty_batch(tensors[0], (len(tensors), *tensors[0].shape[:-2], height, width))
     for row, tensor in zip(batch, tensors, strict=True):
-        row[..., : tensor.shape[-2], : tensor.shape[-1]] = tensor
+        h, w = tensor.shape[-2:]
+        row[..., h:, :] = pad
+        row[..., :h, w:] = pad
+        row[..., :h, :w] = tensor
     return batch
+
+
+def _empty_batch(like: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """A tensor to fill; in a worker it lies where the main process can read it, so that it need not be copied there."""
+    if get_worker_info() is None or like.device.type != 'cpu':
+        return like.new_empty(shape)
+    storage = torch.UntypedStorage._new_shared(math.prod(shape) * like.element_size())  # as torch's own collation does
+    return torch.empty(0, dtype=like.dtype).set_(storage, 0, shape)

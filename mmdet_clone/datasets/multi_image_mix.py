@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from torch.utils.data import Dataset
 
-from ..registry import DATASETS, PIPELINES
+from ..registry import DATASETS, PIPELINES, type_name
 from .wrappers import DatasetWrapper
 
 Size = tuple[int, int]
@@ -120,5 +120,4 @@ def _step(step: dict | Callable, index: int) -> Callable:
 
 def _name(step: dict | Callable) -> str:
     """The name by which ``skip_type_keys`` knows a step: the registered one, without a prefix."""
-    kind = step['type'] if isinstance(step, dict) else type(step)
-    return kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
+    return type_name(step) if isinstance(step, dict) else type(step).__name__

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 _CORE = '_core' if int(np.__version__.split('.')[0]) >= 2 else 'core'  # numpy 2 renamed the module
-_BUILTINS = ('set', 'frozenset', 'bytes', 'bytearray', 'complex', 'slice', 'range')
+_BUILTINS = ('list', 'set', 'frozenset', 'bytes', 'bytearray', 'complex', 'slice', 'range')
 
 # What a pickle of containers, numbers, strings and numpy arrays refers to, as numpy 1.x and 2.x write it.
 _PLAIN = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
@@ -38,6 +38,20 @@ class DatasetWrapper(Dataset):
 
     def get_ann_info(self, idx: int) -> dict[str, Any]:
         return self.dataset.get_ann_info(self._inner_index(idx))
+
+
+def cat_ids_by_image(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """``get_cat_ids`` of all images of a data set: the image's index and the class of each box."""
+    if hasattr(dataset, 'cat_ids_by_image'):
+        return dataset.cat_ids_by_image()
+    if isinstance(dataset, ConcatDataset):
+        parts = [cat_ids_by_image(part) for part in dataset.datasets]
+        starts = [0, *dataset.cumulative_sizes]
+        owners = [owner + start for start, (owner, _) in zip(starts, parts)]
+        return np.concatenate(owners), np.concatenate([cat_ids for _, cat_ids in parts])
+    found = [list(dataset.get_cat_ids(i)) for i in range(len(dataset))]
+    owner = np.repeat(np.arange(len(found)), [len(cat_ids) for cat_ids in found])
+    return owner, np.array([cat_id for cat_ids in found for cat_id in cat_ids])
 
 
 @DATASETS.register_module()
@@ -82,16 +96,17 @@ class ClassBalancedDataset(DatasetWrapper):
 
     def _get_repeat_factors(self, dataset: Dataset, repeat_thr: float) -> list[float]:
         """The factor of each image, before it is rounded up."""
-        classes_of = [self._classes_of(dataset, i) for i in range(len(dataset))]
-        images_of: dict[int, int] = defaultdict(int)
-        for classes in classes_of:
-            for cat_id in classes:
-                images_of[cat_id] += 1
-        factor_of = {c: max(1.0, math.sqrt(repeat_thr * len(dataset) / count)) for c, count in images_of.items()}
-        return [max((factor_of[c] for c in classes), default=1.0) for classes in classes_of]
-
-    def _classes_of(self, dataset: Dataset, idx: int) -> set[int]:
-        return set(dataset.get_cat_ids(idx)) or (set() if self.filter_empty_gt else {-1})
+        owner, cat_ids = cat_ids_by_image(dataset)
+        classes, of_box = np.unique(cat_ids, return_inverse=True)
+        shown = np.unique(np.stack([owner, of_box.reshape(-1)], axis=1), axis=0).astype(np.int64)  # image, class
+        if not self.filter_empty_gt:
+            empty = np.setdiff1d(np.arange(len(dataset)), owner)
+            shown = np.concatenate([shown, np.stack([empty, np.full(len(empty), len(classes))], axis=1)])
+        images_of = np.maximum(np.bincount(shown[:, 1], minlength=1), 1)
+        factor_of = np.maximum(1.0, np.sqrt(repeat_thr * len(dataset) / images_of))
+        factors = np.ones(len(dataset))
+        np.maximum.at(factors, shown[:, 0], factor_of[shown[:, 1]])
+        return factors.tolist()
 
     def __len__(self) -> int:
         return len(self.repeat_indices)

@@ -15,6 +15,7 @@ from ..registry import DATASETS
 from . import checks, files
 from .custom import CustomDataset
 from .image_files import image_size
+from .lazy_records import packed
 
 
 class VOCObject(NamedTuple):
@@ -26,12 +27,13 @@ class VOCObject(NamedTuple):
 
 
 class VOCFile(NamedTuple):
-    """An annotation xml: ``width`` and ``height`` are 0 where it has no ``<size>``, ``filename`` may be empty."""
+    """An annotation xml: ``width`` and ``height`` are 0 where it has no ``<size>``, the names may be empty."""
 
     width: int
     height: int
     objects: tuple[VOCObject, ...]
     filename: str = ''
+    folder: str = ''
 
     def image_name(self, img_id: str, folder: str | None) -> str:
         """``img_id`` with ``.jpg``, or with the suffix that ``filename`` has if ``folder`` holds such a file."""
@@ -48,7 +50,8 @@ def parse_voc_xml(content: bytes | str, source: str) -> VOCFile:
         size = root.find('size')
         width, height = (int(float(size.findtext(key, '0'))) if size is not None else 0 for key in ('width', 'height'))
         objects = tuple(_parse_object(node) for node in root.findall('object'))
-        return VOCFile(width, height, objects, root.findtext('filename', ''))
+        names = (root.findtext(key, '').strip() for key in ('filename', 'folder'))
+        return VOCFile(width, height, objects, *names)
     except (ElementTree.ParseError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f'{source!r} is not a Pascal VOC annotation: {error}') from error
 
@@ -112,10 +115,10 @@ class XMLDataset(CustomDataset):
             file_client_args=file_client_args,
         )
 
-    def load_annotations(self, ann_file: str) -> list[dict]:
+    def load_annotations(self, ann_file: str) -> Sequence[dict]:
         """One dict an image: ``id, filename, width, height`` and the xml's ``objects``."""
         self.cat2label = {name: label for label, name in enumerate(self.CLASSES)}
-        return [self._load_one(img_id) for img_id in files.read_lines(ann_file)]
+        return packed([self._load_one(img_id) for img_id in files.read_lines(ann_file)])
 
     def _load_one(self, img_id: str) -> dict:
         path = osp.join(self.img_prefix, self.ann_subdir, f'{img_id}.xml')
@@ -125,13 +128,16 @@ class XMLDataset(CustomDataset):
                 f'ann_subdir={self.ann_subdir!r}, name, .xml): correct one of these parts'
             )
         annotation = parse_voc_xml(self.file_client.get(path), path)
-        folder = osp.join(self.img_prefix, self.img_subdir) if self._on_disk() else None
-        filename = f'{self.img_subdir}/{annotation.image_name(img_id, folder)}'
-        info = dict(id=img_id, filename=filename, objects=annotation.objects)
+        info = dict(id=img_id, filename=self._image_file(img_id, annotation), objects=annotation.objects)
         width, height = annotation.width, annotation.height
         if not (width and height):
             width, height = self._image_size(info['filename'])
         return {**info, 'width': width, 'height': height}
+
+    def _image_file(self, img_id: str, annotation: VOCFile) -> str:
+        """The image of an annotation, relative to ``img_prefix``."""
+        folder = osp.join(self.img_prefix, self.img_subdir) if self._on_disk() else None
+        return f'{self.img_subdir}/{annotation.image_name(img_id, folder)}'
 
     def _image_size(self, filename: str) -> tuple[int, int]:
         return image_size(io.BytesIO(self.file_client.get(osp.join(self.img_prefix, filename))))

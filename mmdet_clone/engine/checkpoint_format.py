@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ['check_content', 'check_path']
+__all__ = ['check_content', 'check_path', 'check_safetensors']
 
 # What torch.save writes first in the format before PyTorch 1.6: the number 0x1950a86a20f9469cfc6c
 TORCH_MAGIC = bytes.fromhex('6cfc9c46f9206aa85019')
@@ -57,6 +57,20 @@ def check_content(file: BinaryIO, name: str, trust: bool = False) -> None:
         _check_zip(file, size, name)
     elif (kind := _kind(head)) and not (trust and kind.startswith('a tar')):
         raise ValueError(f'checkpoint {name} is not a checkpoint: it is {kind}')
+    file.seek(0)
+
+
+def check_safetensors(file: BinaryIO, name: str) -> None:
+    """Raise ``ValueError``, saying what it is, unless ``file`` begins as Hugging Face's format does."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head = file.read(1024)
+    if size == 0:
+        raise ValueError(f'checkpoint {name} is empty (0 bytes): download or copy it again')
+    if head[8:9] != b'{':
+        raise ValueError(f'checkpoint {name} is not in the safetensors format: it is {_kind(head) or "a .pth file"}')
+    if int.from_bytes(head[:8], 'little') > size - 8:
+        raise ValueError(f'checkpoint {name} is truncated: its header says more than its {size} bytes hold')
     file.seek(0)
 
 

@@ -21,7 +21,7 @@ from typing import BinaryIO
 import torch
 from mmengine.logging import print_log
 
-from mmdet_clone.engine.checkpoint_format import check_content
+from mmdet_clone.engine.checkpoint_format import check_content, check_safetensors
 from mmdet_clone.engine.dist import barrier, get_dist_info
 
 __all__ = ['cache_path', 'fetch', 'find_url']
@@ -69,13 +69,20 @@ def cache_path(url: str) -> Path:
     """Where the download of ``url`` is kept: in torch.hub's folder.
 
     A file whose name ends in its hash, as torchvision's and OpenMMLab's do, lies there itself, where torch.hub and mmcv
-    put it as well. Others get a folder of their own, because many addresses end in ``model.pth``.
+    put it as well. Others get a folder of their own, because many addresses end in ``model.pth``; so do files that do
+    not have the hash of their name, which nobody shall get who asks another address for the same name.
     """
+    shared, own = _places(url)
+    return shared if _hash_in(shared.name) and (shared.exists() or not own.exists()) else own
+
+
+def _places(url: str) -> tuple[Path, Path]:
+    """In the folder that all addresses share, and in one of the address's own."""
     name = os.path.basename(urllib.parse.unquote(urllib.parse.urlsplit(url).path))
     if name in ('', '.', '..'):
         name = 'checkpoint.pth'
     folder = Path(torch.hub.get_dir()) / 'checkpoints'
-    return folder / name if _hash_in(name) else folder / hashlib.sha256(url.encode()).hexdigest()[:16] / name
+    return folder / name, folder / hashlib.sha256(url.encode()).hexdigest()[:16] / name
 
 
 def _hash_in(name: str) -> str | None:
@@ -96,6 +103,7 @@ def _cached(url: str, name: str) -> Path:
         except (OSError, ValueError) as error:
             failure = error
     barrier()
+    path = cache_path(url)  # which depends on what was downloaded
     if isinstance(failure, ValueError):
         raise failure
     if failure is not None or not path.exists():
@@ -108,7 +116,7 @@ def _cached(url: str, name: str) -> Path:
 
 
 def _download(url: str, path: Path) -> None:
-    """Write the answer of ``url`` under another name, check it, then rename it: ``path`` is whole or is not there."""
+    """Write the answer of ``url`` under another name, check it, then rename it: the file is whole or is not there."""
     print_log(f'downloading {url} to {path}')
     path.parent.mkdir(parents=True, exist_ok=True)
     request = urllib.request.Request(url, headers={'User-Agent': 'mmdet_clone'})
@@ -121,9 +129,11 @@ def _download(url: str, path: Path) -> None:
             size = file.tell()
             if expected and size != expected:
                 raise OSError(f'the connection ended after {size} of {expected} bytes')
-            if path.suffix != '.safetensors':
-                check_content(file, url)
-        _compare_hash(path.name, digest)
+            check = check_safetensors if path.suffix == '.safetensors' else check_content
+            check(file, url)
+        if not _has_hash_of_name(path.name, digest):
+            path = _places(url)[1]
+            path.parent.mkdir(exist_ok=True)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     finally:
@@ -143,14 +153,15 @@ def _copy(response: BinaryIO, file: BinaryIO, expected: int) -> str:
     return digest.hexdigest()
 
 
-def _compare_hash(name: str, digest: str) -> None:
-    """Say so if the hash in a file's name is not its own. No error: some published files were written anew."""
+def _has_hash_of_name(name: str, digest: str) -> bool:
+    """Whether a file has the hash in its name; told if not. No error: some published files were written anew."""
     named = _hash_in(name)
-    if named and not digest.startswith(named):
-        print_log(
-            f'{name}: its name says that its SHA-256 begins with {named}, but it is {digest[:16]}...',
-            level=logging.WARNING,
-        )
+    if named is None or digest.startswith(named):
+        return True
+    print_log(
+        f'{name}: its name says that its SHA-256 begins with {named}, but it is {digest[:16]}...', level=logging.WARNING
+    )
+    return False
 
 
 def _from_backend(url: str) -> io.BytesIO:

@@ -9,6 +9,7 @@ values of them afterwards. So a file decides about values, and never about which
 from __future__ import annotations
 
 import collections
+import math
 import re
 from typing import Any
 
@@ -43,11 +44,20 @@ class Array:
 
 
 class History:
-    """``mmengine.logging.HistoryBuffer``."""
+    """``mmengine.logging.HistoryBuffer``, of rows of numbers: lists could name each other to any size."""
 
     def __setstate__(self, state: dict) -> None:
-        self.log, self.counts = state['_log_history'], state['_count_history']
+        self.log, self.counts = (self._numbers(state[key]) for key in ('_log_history', '_count_history'))
         self.max_length = state.get('max_length', 1000000)
+
+    @staticmethod
+    def _numbers(value: Any) -> np.ndarray:
+        row = getattr(value, 'array', None) if isinstance(value, Array) else value
+        if isinstance(row, list) and all(isinstance(item, int | float | np.number) for item in row):
+            row = np.array(row, dtype=np.float64)
+        if not isinstance(row, np.ndarray) or row.ndim != 1 or row.dtype.kind not in 'biuf':
+            raise ValueError('a HistoryBuffer of anything but numbers is not among the types known to be safe to load')
+        return row
 
 
 class Record:
@@ -99,6 +109,8 @@ def _array(content: bytes, dtype: np.dtype, shape: tuple, order: str) -> np.ndar
         if not isinstance(extent, int) or extent < 0:
             raise ValueError(f'a numpy array cannot have the shape {shape!r}')
         needed *= extent
+    if dtype.itemsize == 0 and math.prod(shape) > 1:  # numpy makes items of a byte of them
+        raise ValueError(f'a numpy array of empty items cannot have the shape {shape}')
     if needed != len(content):
         raise ValueError(f'a numpy array of shape {shape} and type {dtype} has {needed} bytes, not {len(content)}')
     return np.ndarray(shape, dtype, content or b'\0', order=order).copy(order)
@@ -156,5 +168,5 @@ def _real(value: Any, done: dict[int, Any]) -> Any:
     if isinstance(value, History):
         from mmengine.logging import HistoryBuffer
 
-        return HistoryBuffer(plain(value.log, done), plain(value.counts, done), value.max_length)
+        return HistoryBuffer(value.log, value.counts, value.max_length)
     return value

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from mmdet_clone.engine.checkpoint_format import check_content, check_path
+from mmdet_clone.engine.checkpoint_format import check_content, check_path, check_safetensors
 from mmdet_clone.engine.checkpoint_sources import fetch
 from mmdet_clone.engine.inert_types import plain, stand_ins
 from mmdet_clone.engine.key_layouts import class_names_of_mmengine
@@ -156,6 +156,8 @@ def _read_safetensors(path: Path, map_location: Any) -> dict:
         from safetensors.torch import load_file
     except ImportError as error:
         raise ModuleNotFoundError(f'{path} needs safetensors: pip install safetensors') from error
+    with path.open('rb') as file:
+        check_safetensors(file, str(path))
     try:
         return load_file(path, device=str(map_location or 'cpu'))
     except Exception as error:

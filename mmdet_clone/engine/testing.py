@@ -7,7 +7,8 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,10 +16,13 @@ from mmengine.device import get_device
 from torch import nn
 
 from mmdet_clone.engine.checkpoint import unwrap_model
-from mmdet_clone.engine.dist import gather_by_files, gather_objects, get_dist_info
-from mmdet_clone.structures.results import encode_mask_results, results_to_cpu
+from mmdet_clone.engine.dist import broadcast_object, gather_by_files, gather_objects, get_dist_info
+from mmdet_clone.engine.result_store import ResultStore, compact_result, encode_result
+from mmdet_clone.structures.results import results_to_cpu
 
 __all__ = ['encode_result', 'merge_results', 'run_test', 'to_device']
+
+_ROUND = 256  # images of a process that travel at a time
 
 
 def run_test(
@@ -28,11 +32,12 @@ def run_test(
     on_result: Callable[[int, Any, dict], None] | None = None,
     tmpdir: str | os.PathLike | None = None,
     gpu_collect: bool = False,
-) -> list | None:
+) -> Sequence | None:
     """The results of ``loader``'s data set in its order.
 
     With several processes each runs its share, which is every ``world_size``-th image beginning at its rank, and
-    rank 0 gets all of them.
+    rank 0 gets all of them. An image's result is made small as soon as it is there (``compact_result``), and results
+    that outgrow the memory given to them go to a temporary file (``ResultStore``).
 
     Args:
         model: with ``test_step(batch)``, else called as ``model(return_loss=False, rescale=True, **batch)``.
@@ -44,14 +49,15 @@ def run_test(
         gpu_collect: gather them over the GPUs; by default they travel over the network between the CPUs.
 
     Returns:
-        A list over images, masks RLE-encoded; ``None`` on ranks other than 0.
+        A list over images, masks RLE-encoded and panoptic maps packed, or where it is large a ``ResultStore`` that
+        reads like one; ``None`` on ranks other than 0.
     """
     rank, world_size = get_dist_info()
     num_images = len(loader.dataset)
     core = unwrap_model(model)
     was_training = core.training
     core.eval()
-    results: list = []
+    results = ResultStore()
     try:
         with _progress(num_images, progress and rank == 0) as advance, torch.no_grad():
             for batch in loader:
@@ -59,12 +65,30 @@ def run_test(
                 for result in batch_results:
                     if on_result is not None:
                         on_result(len(results), result, batch)
-                    results.append(encode_result(result))
+                    results.append(compact_result(result))
                 advance(len(batch_results) * world_size)
     finally:
         core.train(was_training)
-    parts = gather_by_files(results, tmpdir) if tmpdir else gather_objects(results, over_gpus=gpu_collect)
-    return None if parts is None else merge_results(parts, num_images)
+    gather = partial(gather_by_files, folder=tmpdir) if tmpdir else partial(gather_objects, over_gpus=gpu_collect)
+    return _gather(results, num_images, gather)
+
+
+def _gather(own: ResultStore, num_images: int, gather: Callable[[list], list[list] | None]) -> Sequence | None:
+    """The results of all ranks in order, on rank 0; they travel in rounds, so that no copy of them all is made."""
+    rank, world_size = get_dist_info()
+    if world_size == 1:
+        _check_complete(len(own), num_images, 1)
+        return own.finished()[:num_images] if len(own) > num_images else own.finished()
+    most = broadcast_object(max(gather_objects(len(own)) or [0]))
+    left, merged = own.drain(), ResultStore()
+    for _ in range(0, most, _ROUND):
+        parts = gather(list(itertools.islice(left, _ROUND)))
+        if rank == 0:
+            merged.extend(itertools.islice(_interleaved(parts), num_images - len(merged)))
+    if rank != 0:
+        return None
+    _check_complete(len(merged), num_images, world_size)
+    return merged.finished()
 
 
 def merge_results(parts: list[list], num_images: int) -> list:
@@ -73,22 +97,20 @@ def merge_results(parts: list[list], num_images: int) -> list:
     >>> merge_results([['a', 'c'], ['b', 'a']], num_images=3)
     ['a', 'b', 'c']
     """
+    merged = list(itertools.islice(_interleaved(parts), num_images))
+    _check_complete(len(merged), num_images, len(parts))
+    return merged
+
+
+def _interleaved(parts: Sequence[Iterable]) -> Iterator[Any]:
     absent = object()
     rounds = itertools.zip_longest(*parts, fillvalue=absent)
-    merged = [result for one_round in rounds for result in one_round if result is not absent]
-    if len(merged) < num_images:
-        raise RuntimeError(f'expected results for {num_images} images, got {len(merged)} from {len(parts)} processes')
-    return merged[:num_images]
+    return (result for one_round in rounds for result in one_round if result is not absent)
 
 
-def encode_result(result: Any) -> Any:
-    """``result`` with its masks as RLE: ``(bbox_results, segm_results)`` or a panoptic ``dict(ins_results=...)``."""
-    if isinstance(result, tuple):
-        bbox_results, segm_results = result
-        return bbox_results, encode_mask_results(segm_results)
-    if isinstance(result, dict) and isinstance(result.get('ins_results'), tuple):
-        return {**result, 'ins_results': encode_result(result['ins_results'])}
-    return result
+def _check_complete(found: int, num_images: int, processes: int) -> None:
+    if found < num_images:
+        raise RuntimeError(f'expected results for {num_images} images, got {found} from {processes} processes')
 
 
 def _predict(model: nn.Module, batch: dict) -> list:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmengine.config import ConfigDict
 from torch import nn
 
@@ -28,6 +30,7 @@ __all__ = [
     'build_backbone',
     'build_detector',
     'build_head',
+    'build_head_with',
     'build_loss',
     'build_neck',
     'build_roi_extractor',
@@ -50,6 +53,16 @@ def build_neck(cfg: dict | list[dict], default_args: dict | None = None) -> nn.M
 def build_head(cfg: dict, default_args: dict | None = None) -> nn.Module:
     """Build a dense, RoI, box or mask head."""
     return HEADS.build(cfg, default_args)
+
+
+def build_head_with(cfg: dict, train_cfg: dict | None, test_cfg: dict | None, **others: Any) -> nn.Module:
+    """Build a head with its detector's ``train_cfg`` and ``test_cfg``, and ``others`` likewise.
+
+    They take the place of the head's own, as in MMDetection 2.x; where the detector has none, the head's own count.
+    """
+    given = dict(train_cfg=train_cfg, test_cfg=test_cfg, **others)
+    replaced = {key for key in given if given[key] is not None and key in cfg}
+    return build_head({k: v for k, v in cfg.items() if k not in replaced} if replaced else cfg, given)
 
 
 def build_roi_extractor(cfg: dict, default_args: dict | None = None) -> nn.Module:

@@ -34,6 +34,7 @@ from mmdet_clone.ops.levels import flatten_levels
 from mmdet_clone.ops.masks import paste_masks
 from mmdet_clone.ops.nms import batched_nms, fast_nms, multiclass_nms, nms, soft_nms
 from mmdet_clone.ops.precision import upcast
+from mmdet_clone.ops.reduce import reduce_mean
 from mmdet_clone.ops.roi import RoIAlign, RoIPool
 
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     'multiclass_nms',
     'nms',
     'paste_masks',
+    'reduce_mean',
     'roi2bbox',
     'sigmoid_focal_loss',
     'soft_nms',

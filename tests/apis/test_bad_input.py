@@ -15,6 +15,7 @@ import cv2
 import pytest
 import tiny_detector
 import torch
+from PIL import Image
 
 from mmdet_clone.apis import init_detector
 from mmdet_clone.config import load_config
@@ -99,6 +100,7 @@ def crowds_and_nothing(content, _):
     [
         (annotations(category_id=77), ['1 annotations have a category_id', 'annotation 0: 77', 'Defined ids: 1, 2']),
         (same_ids, ['1 duplicate annotation ids, first [3]', 'renumber']),
+        (annotations(bbox=[10, float('nan'), 5, 8]), ['1 of 8 boxes are not four finite', 'annotation 0', 'nan']),
         (corners, ['reach outside their image', 'annotation 1 of train_0.png', XYXY]),
         (without_masks, ['with_mask=True', "8 of 8 annotations have no 'segmentation'", 'add polygons']),
         (crowds_and_nothing, ['none of its 5 images', '4 with crowd or ignored regions only; 1 without annotation']),
@@ -107,6 +109,66 @@ def crowds_and_nothing(content, _):
 def test_annotations_that_cannot_be_trained_on(fails_early, spoil, change, fragments):
     message = fails_early(ValueError, fragments, 'train', spoil(change))
     assert message.startswith('data.train: ') and 'train.json' in message
+
+
+def test_a_mask_of_another_size_than_its_image_is_told_before_training(fails_early, spoil):
+    fragments = ['data.train: the mask of annotation 0', 'train_0.png', '[50, 80]', '[96, 96]', 'size of the RLE']
+    wrong = annotations(segmentation=dict(size=[50, 80], counts=[4000]))
+    fails_early(ValueError, fragments, 'train', spoil(wrong))
+
+
+def test_a_polygon_beyond_its_image_is_cut_at_the_border(run_tool, spoil, tmp_path):
+    config = spoil(annotations(segmentation=[[10, 10, 150, 10, 150, 60]]))
+    runner = run_tool('train', config, '--work-dir', tmp_path / 'run', '--no-validate')
+    assert runner.iter == 4
+
+
+def add_a_category(content, _):
+    content['categories'].append(dict(id=9, name='star'))
+    content['annotations'].append({**content['annotations'][0], 'id': 99, 'category_id': 9})
+
+
+def test_a_category_added_between_annotation_files_is_a_line_of_the_log(run_tool, spoil, tmp_path):
+    run_tool('train', spoil(add_a_category, 'val'), '--work-dir', tmp_path / 'run')
+    log = next((tmp_path / 'run').glob('*.log')).read_text()
+    assert "only data.val has category 'star'; data.train has not" in log and 'bbox_mAP' in log
+
+
+def replace_image(name, form, mode, **options):
+    def change(_, folder):
+        with Image.open(folder / name) as image:
+            image.convert(mode).save(folder / name, form, **options)
+
+    return change
+
+
+def sixteen_bit(_, folder):
+    path = str(folder / 'train_2.png')
+    cv2.imwrite(path, cv2.imread(path).astype('uint16') * 257)
+
+
+def animated(_, folder):
+    with Image.open(folder / 'train_2.png') as image:
+        image.save(folder / 'train_2.png', save_all=True, append_images=[image.rotate(90)])
+
+
+@pytest.mark.parametrize(
+    ('change', 'said'),
+    [
+        (sixteen_bit, 'kind "16-bit image"'),
+        (replace_image('train_2.png', 'JPEG', 'CMYK'), 'kind "CMYK image"'),
+        (animated, 'kind "animated image"'),
+        (replace_image('train_2.png', 'PNG', 'L'), None),
+        (replace_image('train_2.png', 'PNG', 'RGBA'), None),
+    ],
+)
+def test_images_of_unusual_kinds_are_trained_on_and_those_that_lose_by_it_are_told(
+    run_tool, spoil, tmp_path, change, said
+):
+    runner = run_tool('train', spoil(change), '--work-dir', tmp_path / 'run', '--no-validate')
+    log = next((tmp_path / 'run').glob('*.log')).read_text()
+    assert runner.iter == 4 and (said is None or said in log)
+    assert ('WARNING' in log) is (said is not None)
 
 
 def test_a_box_of_negative_size_is_a_line_of_the_log_and_training_goes_on(run_tool, spoil, tmp_path):
@@ -235,6 +297,7 @@ def test_folders_that_cannot_be_written_to(run_tool, good, tmp_path, tool, optio
     [
         (['evaluation.metric=mAP'], ["CocoDataset has no metric 'mAP'; it has bbox, segm"]),
         (['evaluation.claswise=True'], ["does not take 'claswise' (did you mean 'classwise'?)"]),
+        (['evaluation.save_best=mAP'], ["evaluation.save_best='mAP' is not among", 'bbox_mAP, bbox_mAP_50']),
         (['data.samples_per_gpu=0'], ['samples_per_gpu', 'must be 1 or more']),
     ],
 )  # fmt: skip

@@ -6,83 +6,10 @@ iteration by tools/train.py, and where it matters tested by tools/test.py.
 
 from __future__ import annotations
 
-import sys
-import textwrap
-
 import cv2
 import numpy as np
-import pytest
-import tiny_detector
 import torch
-
-from mmdet_clone.aliases import turn_off
-from mmdet_clone.registry import DATASETS, HOOKS, MODELS, PIPELINES
-
-ONE_ITERATION = """
-runner = dict(type='IterBasedRunner', max_iters=1)
-checkpoint_config = dict(interval=1)
-evaluation = dict(interval=10)
-custom_imports = dict(imports=['own_parts.part'], allow_failed_imports=False)
-"""
-SINGLE_STAGE = """
-model = dict(
-    type='RetinaNet', backbone=model['backbone'],
-    neck=dict(type='FPN', in_channels=[8, 16, 32, 64], start_level=1, out_channels=16, num_outs=3,
-              add_extra_convs='on_input'),
-    bbox_head=dict(
-        type='RetinaHead', num_classes=2, in_channels=16, feat_channels=16, stacked_convs=1,
-        anchor_generator=dict(type='AnchorGenerator', octave_base_scale=4, scales_per_octave=1, ratios=[1.0],
-                              strides=[8, 16, 32]),
-        loss_bbox=dict(type='L1Loss', loss_weight=1.0)),
-    train_cfg=dict(assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0,
-                                 ignore_iof_thr=-1), allowed_border=-1, pos_weight=-1, debug=False),
-    test_cfg=dict(nms_pre=100, min_bbox_size=0, score_thr=0.0, nms=dict(type='nms', iou_thr=0.5), max_per_img=10))
-train_pipeline[1]['with_mask'] = False
-train_pipeline[-1]['keys'] = ['img', 'gt_bboxes', 'gt_labels']
-evaluation['metric'] = 'bbox'
-"""
-
-
-@pytest.fixture(scope='module')
-def data(tmp_path_factory):
-    return tiny_detector.make_data(tmp_path_factory.mktemp('data'), 2, 2)
-
-
-@pytest.fixture(params=['mmdet_clone', 'mmdet'])
-def project(request, data, tmp_path, monkeypatch):
-    """``project(module, config)``: a config beside a package that holds ``module``; nothing of it stays registered."""
-    monkeypatch.setattr(sys, 'path', [*sys.path])
-    before = set(sys.modules)
-
-    def write(module: str, config: str):
-        package = tmp_path / 'own_parts'
-        package.mkdir()
-        (package / '__init__.py').touch()
-        (package / 'part.py').write_text(textwrap.dedent(module).replace('mmdet_clone', request.param))
-        return tiny_detector.write_config(tmp_path / 'config.py', data, config)
-
-    yield write
-    turn_off()
-    for name in set(sys.modules) - before:
-        if name.partition('.')[0] in ('own_parts', 'mmdet'):
-            del sys.modules[name]
-    for registry in (MODELS, DATASETS, PIPELINES, HOOKS):
-        for name in [n for n, cls in registry.module_dict.items() if cls.__module__ == 'own_parts.part']:
-            del registry.module_dict[name]
-
-
-@pytest.fixture
-def train(project, run_tool, tmp_path):
-    """``train(module, config)``: the runner after an iteration."""
-
-    def run(module: str, config: str = ''):
-        path = project(module, ONE_ITERATION + config)
-        runner = run_tool('train', path, '--work-dir', tmp_path / 'run', '--no-validate')
-        assert runner.iter == 1
-        assert torch.isfinite(runner.outputs['loss'])
-        return runner
-
-    return run
+from own_parts_configs import SINGLE_STAGE
 
 
 def test_a_backbone_registered_without_parentheses(train):

@@ -233,6 +233,15 @@ def test_pseudo_sampler_takes_everything_in_order():
     assert set(chosen.info) >= {'pos_inds', 'neg_inds', 'pos_gt_labels'}
 
 
+def test_a_pseudo_sampler_passes_over_the_arguments_of_the_sampler_that_it_replaces(recwarn):
+    left_over = dict(type='PseudoSampler', num=256, pos_fraction=0.5, neg_pos_ub=-1, add_gt_as_proposals=False)
+    for _ in range(2):
+        sampled = build_sampler(left_over).sample(assigned([0, 1]), torch.zeros(2, 4), torch.zeros(1, 4))
+        assert sampled.pos_inds.tolist() == [1]
+    (warning,) = recwarn
+    assert str(warning.message).startswith("PseudoSampler ignores 'num', 'pos_fraction', 'neg_pos_ub', 'add_gt_as_")
+
+
 def test_an_assign_result_holds_values_of_an_assigners_own():
     result = assigned([0, 1], labels=False)
     result.set_extra_property('costs', 3)

@@ -13,21 +13,27 @@ from mmdet_clone.config import config_text, dump_config, load_config, translate_
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 OURS = sorted(p.relative_to(CONFIGS).as_posix() for p in CONFIGS.glob('[!_]*/*.py'))
 FOLDERS = (
+    'cityscapes',
     'common',
     'dcn',
     'dcnv2',
+    'deepfashion',
     'empirical_attention',
     'fast_rcnn',
     'faster_rcnn',
     'gcnet',
     'gn',
     'gn+ws',
+    'lvis',
     'mask_rcnn',
+    'objects365',
+    'openimages',
     'pascal_voc',
     'regnet',
     'retinanet',
     'rpn',
     'ssd',
+    'wider_face',
 )
 
 
@@ -75,7 +81,7 @@ def test_every_zoo_config_reads_to_its_values_and_translation_leaves_it_alone(zo
 @pytest.mark.parametrize('name', [name for name in OURS if name.split('/')[0] in FOLDERS])
 def test_our_config_resolves_to_the_zoos_values(zoo, name):
     assert name in zoo, f'{name} is not a name of the zoo'
-    assert lists(load_config(CONFIGS / name).to_dict()) == zoo[name]
+    assert lists(load_config(CONFIGS / name).to_dict()) == as_translated(zoo[name])
 
 
 @pytest.mark.parametrize('path', sorted(CONFIGS.glob('_base_/**/*.py')), ids=lambda p: p.stem)

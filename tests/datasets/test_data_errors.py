@@ -237,3 +237,28 @@ def test_lists_of_paths_of_unequal_length(write_json, toy):
     cfg = dict(type='CocoDataset', ann_file=[write_json(toy)] * 2, img_prefix=['a', 'b', 'c'], pipeline=[])
     with pytest.raises(ValueError, match=r'data.train.img_prefix has 3 entries, ann_file has 2'):
         build_dataset(cfg, path='data.train')
+
+
+@pytest.mark.parametrize(
+    'name, key, value, told',
+    [
+        ('annotations', 'area', None, "'area' of 1 annotations is no number .*annotation 11: null.*width times height"),
+        ('annotations', 'area', '1200', "annotation 11: '1200'.*without quotes"),
+        ('annotations', 'bbox', [1, 2, '3', 4], r"annotation 11: \[1, 2, '3', 4\].*\[x, y, width, height\]"),
+        ('annotations', 'bbox', [1, 2, None, 4], r'annotation 11: \[1, 2, None, 4\]'),
+        ('annotations', 'bbox', 'none', r'no bbox of four numbers .* \[11\]'),
+        ('annotations', 'iscrowd', '0', "annotation 11: '0'.*0 for an object"),
+        ('images', 'width', '200', r"'width' of 1 images is no number .*image 1 \(wide.jpg\): '200'.*in pixels"),
+        ('images', 'height', [100], r'image 1 \(wide.jpg\): \[100\]'),
+        ('images', 'width', None, r"image 0 \('wide.jpg'\) has no 'width' and 'height'"),
+    ],
+)
+def test_texts_and_nulls_for_numbers_are_named(name, key, value, told, write_json, toy):
+    toy[name][0][key] = value
+    with pytest.raises(ValueError, match=told):
+        CocoDataset(write_json(toy), [], classes=CLASSES)
+
+
+def test_an_unknown_size_does_for_testing(write_json, toy):
+    toy['images'][0]['width'] = None
+    assert len(CocoDataset(write_json(toy), [], classes=CLASSES, test_mode=True)) == 4

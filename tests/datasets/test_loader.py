@@ -126,6 +126,31 @@ def test_images_are_padded_below_and_right_and_stacked():
     assert [len(boxes) for boxes in batch['gt_bboxes']] == [0, 2] and batch['img_metas'] == [dict(a=1), dict(a=2)]
 
 
+class OfSizes(torch.utils.data.Dataset):
+    """Images of several sizes, and a value without height and width."""
+
+    CLASSES = ('a',)
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, idx):
+        sizes = [(2, 4), (5, 3), (3, 3), (3, 3), (4, 4), (1, 1)]
+        fields = dict(img=0, depth=7, number=0)
+        img = torch.full((3, *sizes[idx]), float(idx + 1))
+        depth = torch.full((1, *sizes[idx]), idx, dtype=torch.uint8)
+        return dict(img=img, depth=depth, number=torch.tensor([idx]), img_metas={}, stack_fields=fields)
+
+
+def test_batches_made_in_workers_are_the_same_and_lie_in_shared_memory():
+    alone, helped = (list(build_dataloader(OfSizes(), 2, n, dist=False, shuffle=False)) for n in (0, 1))
+    for a, b in zip(alone, helped, strict=True):
+        for key in ('img', 'depth', 'number'):
+            assert a[key].dtype == b[key].dtype and torch.equal(a[key], b[key])
+            assert b[key].is_shared() and not a[key].is_shared() and b[key].is_contiguous()
+    assert alone[0]['img'].shape == (2, 3, 5, 4) and alone[0]['depth'][0, 0, 4, 0] == 7
+
+
 def test_a_sample_may_name_further_fields_to_stack():
     samples = [dict(img_metas={}, depth=torch.zeros(1, 2, size), stack_fields=dict(depth=7)) for size in (2, 3)]
     batch = collate(samples)
@@ -183,3 +208,38 @@ def test_class_aware_sampling_by_config(write_json, toy):
     dataset = CocoDataset(write_json(toy), [], classes=['cat', 'dog'])
     loader = build_dataloader(dataset, 1, 0, dist=False, seed=0, class_aware_sampler=dict(num_sample_class=1))
     assert len(list(loader)) == 2
+
+
+def test_loader_arguments_of_the_config_reach_torch(monkeypatch):
+    loader = build_dataloader(Noise(), 2, 1, dist=False, prefetch_factor=5, persistent_workers=True, timeout=9)
+    assert (loader.prefetch_factor, loader.persistent_workers, loader.timeout) == (5, True, 9)
+    alone = build_dataloader(Noise(), 2, 0, dist=False, prefetch_factor=5, persistent_workers=True)
+    assert alone.prefetch_factor is None and not alone.persistent_workers  # there are no workers
+
+
+@pytest.mark.parametrize(
+    'asked, cuda, pinned', [(None, True, True), (None, False, False), (True, False, False), (False, True, False)]
+)
+def test_memory_is_pinned_for_a_gpu_only(asked, cuda, pinned, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: cuda)
+    assert build_dataloader(Noise(), 2, 0, dist=False, pin_memory=asked).pin_memory is pinned
+
+
+def test_workers_keep_freed_memory_and_run_the_users_own_function(monkeypatch):
+    from mmdet_clone.datasets import loader as module
+
+    kept, started = [], []
+    monkeypatch.setattr(module, 'keep_freed_memory', lambda: kept.append(True))
+    build_dataloader(Noise(), 2, 1, dist=False, worker_init_fn=started.append).worker_init_fn(3)
+    build_dataloader(Noise(), 2, 1, dist=False).worker_init_fn(4)
+    assert kept == [True, True] and started == [3]
+    assert build_dataloader(Noise(), 2, 0, dist=False).worker_init_fn is None
+
+
+def test_other_c_libraries_are_left_as_they_are(monkeypatch):
+    import ctypes
+
+    from mmdet_clone.datasets.loader import keep_freed_memory
+
+    monkeypatch.setattr(ctypes, 'CDLL', lambda name: object())
+    keep_freed_memory()

@@ -15,6 +15,7 @@ import pytest
 import torch
 from engine_toys import ToyDetector, toy_runner
 from mmengine.config import Config
+from mmengine.logging import HistoryBuffer
 from torch import nn
 
 from mmdet_clone.engine.checkpoint import load_checkpoint, save_checkpoint
@@ -166,6 +167,35 @@ def test_an_array_must_have_as_many_bytes_as_its_shape_asks_for(tmp_path):
             return rebuild, (np.ndarray, (0,), b'b'), (1, (1 << 40,), np.dtype('f8'), False, b'12345678')
 
     assert_refused(zip_of(dict(a=Forged()), tmp_path / 'a.pth'), 'cannot be read.*bytes, not 8')
+
+
+def test_an_array_of_empty_items_is_no_larger_than_its_file(tmp_path):
+    class Forged:
+        def __reduce__(self):
+            rebuild = np.zeros(1).__reduce__()[0]
+            return rebuild, (np.ndarray, (0,), b'b'), (1, (1 << 40,), np.dtype('S0'), False, b'')
+
+    assert_refused(zip_of(dict(a=Forged()), tmp_path / 'a.pth'), 'cannot be read.*empty items cannot have the shape')
+
+
+def test_a_history_of_lists_that_name_each_other_is_refused_before_it_unfolds(tmp_path):
+    row = [0.0] * 10
+    for _ in range(12):  # a hundredfold each two levels: 8 terabytes
+        row = [row] * 10
+    history = HistoryBuffer()
+    history._log_history = history._count_history = row
+    path = zip_of(dict(message_hub=dict(loss=history)), tmp_path / 'a.pth')
+    assert path.stat().st_size < 10_000
+    assert_refused(path, 'HistoryBuffer of anything but numbers')
+
+
+def test_a_storage_of_the_older_format_larger_than_its_file_is_refused(tmp_path):
+    torch.save(dict(w=torch.zeros(4)), tmp_path / 'a.pth', _use_new_zipfile_serialization=False)
+    content = (tmp_path / 'a.pth').read_bytes()
+    assert content.count(b'K\x04Nt') == 1  # the number of elements in the storage's description
+    huge = b'\x8a\x08' + (1 << 40).to_bytes(8, 'little')
+    (tmp_path / 'a.pth').write_bytes(content.replace(b'K\x04Nt', huge + b'Nt'))
+    assert_refused(tmp_path / 'a.pth', 'cannot be read')
 
 
 def test_a_plain_pickle_is_not_opened(tmp_path, attack):

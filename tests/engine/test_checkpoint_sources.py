@@ -104,6 +104,17 @@ def test_names_with_a_hash_are_kept_where_torch_and_mmcv_keep_them(server, conte
     assert cache_path('http://a/model-20200130.pth').parent.name != 'checkpoints'  # a date
 
 
+def test_a_file_without_the_hash_of_its_name_is_not_given_to_who_asks_another_address(server, content, tmp_path):
+    named = '/model-' + hashlib.sha256(content).hexdigest()[:8] + '.pth'
+    torch.save(dict(state_dict=dict(weight=torch.full((2, 3), 6.0))), tmp_path / 'other.pth')
+    forged = server.put('/forged' + named, (tmp_path / 'other.pth').read_bytes())
+    real = server.put('/real' + named, content)
+    for _ in range(2):
+        assert read_checkpoint(forged)['state_dict']['weight'][0, 0] == 6
+    assert read_checkpoint(real)['state_dict']['weight'][0, 0] == 1
+    assert server.asked == ['/forged' + named, '/real' + named]
+
+
 @pytest.mark.parametrize(
     ('body', 'length', 'error', 'message'),
     [
@@ -115,6 +126,16 @@ def test_names_with_a_hash_are_kept_where_torch_and_mmcv_keep_them(server, conte
 def test_a_bad_answer_is_said_and_not_kept(server, body, length, error, message):
     url = server.put('/a.pth', body, length)
     with pytest.raises(error, match=message):
+        read_checkpoint(url)
+    assert not any(cache_path(url).parent.iterdir())
+
+
+@pytest.mark.parametrize(
+    ('body', 'message'), [(b'<html>please log in</html>', 'is a web page'), (b'\xff' * 6 + b'\0\0{}', 'is truncated')]
+)
+def test_a_bad_answer_for_safetensors_is_said_and_not_kept(server, body, message):
+    url = server.put('/a.safetensors', body)
+    with pytest.raises(ValueError, match=message):
         read_checkpoint(url)
     assert not any(cache_path(url).parent.iterdir())
 

@@ -89,6 +89,18 @@ def test_a_resumed_training_averages_as_the_whole_does(tmp_path, name, checkpoin
     whole = toy_runner(tmp_path / 'a', **changes).train().state_dict()
     resumed = toy_runner(tmp_path / 'b', resume_from=str(tmp_path / 'a' / checkpoint), **changes).train()
     assert all(torch.equal(value, whole[key]) for key, value in resumed.state_dict().items())
+    (log,) = (tmp_path / 'b').glob('*.log')
+    assert log.read_text().count('resumed from') == 1 and 'start from the weights' not in log.read_text()
+
+
+def test_averages_that_the_checkpoint_lacks_start_from_its_weights_and_the_log_says_so(tmp_path):
+    toy_runner(tmp_path / 'a', runner=EPOCHS).train()
+    changes = dict(custom_hooks=[dict(type='EMAHook', priority=49)], runner=EPOCHS)
+    checkpoint = str(tmp_path / 'a' / 'epoch_3.pth')
+    model = toy_runner(tmp_path / 'b', resume_from=checkpoint, **changes).train()
+    (log,) = (tmp_path / 'b').glob('*.log')
+    assert 'epoch_3.pth holds 0 of 4 averages: the others start from the weights' in log.read_text()
+    assert torch.equal(model.ema_linear_weight, model.linear.weight)
 
 
 def test_a_momentum_outside_of_0_to_1_is_refused():

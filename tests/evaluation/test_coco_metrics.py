@@ -214,6 +214,33 @@ def test_results_that_do_not_fit_the_data_set(toy_dataset):
         toy_dataset.evaluate([[CAT, DOG], [CAT, NONE]], 'segm', logger='silent')
 
 
+def test_limits_above_a_hundred_are_those_of_the_summary(toy_dataset, capsys):
+    toy_dataset.evaluate([[CAT, DOG], [CAT, NONE]], proposal_nums=(10, 1, 300))
+    out = capsys.readouterr().out
+    assert '@[ IoU=0.50:0.95 | area=   all | maxDets= 300 ] = 1.0000' in out and 'maxDets= 100' not in out
+    assert [out.count(f'maxDets={limit:>4} ]') for limit in (1, 10, 300)] == [1, 1, 10]
+
+
+def test_only_the_limit_s_best_detections_count(toy_dataset):
+    wrong = np.array([[0, 0, 9, 9, 0.95]] * 120, dtype=np.float32)
+    results = [[np.concatenate([wrong, CAT]), DOG], [CAT, NONE]]
+    numbers = toy_dataset.evaluate(
+        results, logger='silent', metric_items=['AR@100', 'AR@300'], proposal_nums=(100, 300)
+    )
+    assert [numbers['bbox_AR@100'], numbers['bbox_AR@300']] == [0.75, 1]  # one of two cats, the dog
+
+
+def test_detections_of_other_images_and_nan_are_refused(toy_dataset):
+    record = dict(image_id=9, category_id=3, bbox=[0, 0, 1, 1], score=1)
+    with pytest.raises(ValueError, match=r'1 images that the annotations do not list, first image ids \[9\]'):
+        coco_eval(toy_dataset._ground_truth(), [record])
+    broken = CAT * np.float32('nan')
+    with pytest.raises(ValueError, match='1 of 2 detections of image 1 hold NaN or infinity'):
+        toy_dataset.evaluate([[broken, DOG], [CAT, NONE]], logger='silent')
+    with pytest.raises(ValueError, match='iou_type must be one of'):
+        coco_eval(toy_dataset._ground_truth(), [], 'boxes')
+
+
 def test_segm_needs_polygons_in_the_annotations(toy_dataset):
     for ann in toy_dataset.coco.anns.values():
         ann.pop('segmentation')

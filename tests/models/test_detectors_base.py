@@ -175,6 +175,9 @@ def _in_process(rank, port, queue):
         model.module.parse_losses({f'loss_{rank}': torch.ones(1)})
     except RuntimeError as error:
         complaint = str(error)
+    many = {f'loss_{i}': torch.tensor(float(i + 2 * rank)) for i in range(300)}  # more than are reduced at once
+    means = [model.module.parse_losses(many)[1] for _ in range(2)][-1]
+    assert [means[f'loss_{i}'].item() for i in range(300)] == [i + 1.0 for i in range(300)]
     given = {key: value[rank : rank + 1] for key, value in batch().items()}
     logged = model.train_step(given, OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1)))
     queue.put((rank, complaint, logged['loss'].item(), model.module.weight.item()))

@@ -185,7 +185,7 @@ def test_levels_of_anchors_and_channels_must_agree():
 
 
 def test_a_sampler_is_not_used_and_said_so(monkeypatch):
-    monkeypatch.setattr('mmdet_clone.models.config_keys._told', set())  # it is said once
+    monkeypatch.setattr('mmdet_clone.config.unread_keys._told', set())  # it is said once
     sampler = dict(type='RandomSampler', num=2, pos_fraction=0.5)
     with pytest.warns(UserWarning, match="SSDHead ignores 'sampler'"):
         model = head(train_cfg=dict(TRAIN, sampler=sampler))

@@ -278,3 +278,26 @@ def test_wrong_shapes_are_refused_with_the_right_one():
         square_masks('bitmap').flip('sideways')
     with pytest.raises(ValueError, match='one box'):
         square_masks('bitmap').crop(np.zeros((2, 4)))
+
+
+# ---------------------------------------------------------------- warp_affine
+
+
+@KINDS
+def test_an_affine_matrix_moves_the_middles_of_pixels(kind):
+    # doubled about the image's corner: the middle of pixel 0 (at 0 of the matrix) goes to the middle of pixels 0 and 1
+    doubled = square_masks(kind).warp_affine(np.array([[2, 0, 0.5], [0, 2, 0.5]]), (16, 20))
+    assert doubled.get_bboxes().tolist() == [[4, 2, 12, 8]] and doubled.areas.tolist() == [48]
+    moved = square_masks(kind).warp_affine(np.array([[1, 0, 6], [0, 1, -2], [0, 0, 1]]), (8, 10))
+    assert moved.get_bboxes().tolist() == [[8, 0, 10, 2]] and (moved.height, moved.width) == (8, 10)
+
+
+@KINDS
+def test_no_masks_pass_an_affine_matrix(kind):
+    moved = no_masks(kind).warp_affine(np.eye(3), (5, 6))
+    assert len(moved) == 0 and moved.to_ndarray().shape == (0, 5, 6)
+
+
+def test_a_mirrored_bitmap_is_its_flip():
+    masks = BitmapMasks.random(3, 7, 9, rng=np.random.RandomState(0))
+    assert (masks.warp_affine(np.array([[-1, 0, 8], [0, 1, 0]]), (7, 9)).masks == masks.flip().masks).all()

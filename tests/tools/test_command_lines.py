@@ -13,6 +13,11 @@ TOOLS = [
     'tools/misc/browse_dataset.py',
     'tools/analysis_tools/get_flops.py',
     'tools/analysis_tools/analyze_logs.py',
+    'tools/analysis_tools/analyze_results.py',
+    'tools/analysis_tools/coco_error_analysis.py',
+    'tools/analysis_tools/confusion_matrix.py',
+    'tools/analysis_tools/eval_metric.py',
+    'tools/analysis_tools/pr_curves.py',
     'demo/image_demo.py',
     'demo/video_demo.py',
 ]

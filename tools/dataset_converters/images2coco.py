@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.progress import track
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from _coco_json import write_json
 
 from mmdet_clone.datasets.image_files import image_size
 
@@ -63,9 +66,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(f'no image found in {str(args.img_path)!r}')
     beside = Path(os.path.abspath(args.img_path)).parent / 'annotations' / args.out  # links are not followed
     out = args.out if len(args.out.parts) > 1 else beside
-    os.makedirs(out.parent, exist_ok=True)
     categories = [dict(id=i, name=name) for i, name in enumerate(classes)]
-    out.write_text(json.dumps(dict(images=images, annotations=[], categories=categories)), encoding='utf-8')
+    write_json(out, dict(images=images, annotations=[], categories=categories))
     print(f'{len(images)} images and {len(categories)} classes written to {out}')
 
 

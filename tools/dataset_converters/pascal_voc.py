@@ -11,12 +11,16 @@ import argparse
 import json
 import os
 import pickle
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from rich.progress import track
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from _coco_json import write_bytes
 
 from mmdet_clone.apis.errors import clear_errors
 from mmdet_clone.datasets.xml_style import VOCFile, VOCObject, has_size, parse_voc_xml
@@ -153,11 +157,12 @@ def to_coco(entries: Sequence[Entry], classes: Sequence[str]) -> dict:
 
 def write(entries: Sequence[Entry], classes: Sequence[str], out_format: str, path: Path) -> None:
     if out_format == 'coco':
-        path.write_text(json.dumps(to_coco(entries, classes)), encoding='utf-8')
+        content = json.dumps(to_coco(entries, classes)).encode()
     elif out_format == 'json':
-        path.write_text(json.dumps(to_middle_format(entries, classes), default=_as_list), encoding='utf-8')
+        content = json.dumps(to_middle_format(entries, classes), default=_as_list).encode()
     else:
-        path.write_bytes(pickle.dumps(to_middle_format(entries, classes)))
+        content = pickle.dumps(to_middle_format(entries, classes))
+    write_bytes(path, content)
     boxes = sum(len(_wanted(entry, classes)) for entry in entries)
     print(f'{path}: {len(entries)} images, {boxes} boxes, {len(classes)} classes')
 

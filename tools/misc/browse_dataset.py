@@ -1,4 +1,7 @@
-"""See what a training pipeline makes of a data set: ``python tools/misc/browse_dataset.py CONFIG --output-dir DIR``."""
+"""See what a training pipeline makes of a data set.
+
+``python tools/misc/browse_dataset.py CONFIG --output-dir DIR`` writes pictures, ``--html FILE`` one page of samples.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from _arguments import add_config_options
+
+_ON_A_PAGE = 100  # samples of an html page; more make it slow to open
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,11 +31,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--show-interval', type=float, default=2, help='seconds a window stays (default 2; 0: until a key)'
     )
-    parser.add_argument('--number', type=int, help='how many images; all by default')
+    parser.add_argument('--number', type=int, help=f'how many images; all by default, {_ON_A_PAGE} for --html')
+    parser.add_argument(
+        '--html', metavar='FILE', help='write one page: pictures, boxes, masks and what each step did; no other output'
+    )
     add_config_options(parser)
     args = parser.parse_args()
-    if args.not_show and not args.output_dir:
-        parser.error('nothing to do: --not-show needs --output-dir DIR')
+    if args.not_show and not args.output_dir and not args.html:
+        parser.error('nothing to do: --not-show needs --output-dir DIR or --html FILE')
+    if args.html and args.output_dir:
+        parser.error('--html FILE and --output-dir DIR are two kinds of output: give one of them')
     return args
 
 
@@ -39,22 +49,45 @@ def main() -> None:
     from mmdet_clone.apis.errors import clear_errors
 
     with clear_errors():
-        browse(args)
+        browse_as_html(args) if args.html else browse(args)
+
+
+def browse_as_html(args: argparse.Namespace) -> None:
+    from rich.progress import track
+
+    from mmdet_clone.apis.browse import sample_views
+    from mmdet_clone.engine.process import ensure_writable
+    from mmdet_clone.visualization.html_report import write_html
+
+    ensure_writable(Path(args.html).parent, '--html')
+    dataset = build(args)
+    count = min(args.number or _ON_A_PAGE, len(dataset))
+    views = track(sample_views(dataset, range(count)), description='Samples', total=count)
+    title = f'{Path(args.config).stem}: data.train'
+    path = write_html(args.html, views, dataset.CLASSES, getattr(dataset, 'PALETTE', None), title)
+    print(f'{count} of {len(dataset)} samples in {path} ({path.stat().st_size / 2**20:.1f} MB)')
+
+
+def build(args: argparse.Namespace) -> Any:
+    """The training data set, without the steps to be left out."""
+    from mmdet_clone.apis.browse import without_steps
+    from mmdet_clone.apis.entry import parse_options
+    from mmdet_clone.config import load_config
+    from mmdet_clone.datasets import build_dataset
+
+    cfg = load_config(args.config, parse_options(args.cfg_options))
+    return build_dataset(without_steps(cfg.data.train, set(args.skip_type)), path='data.train')
 
 
 def browse(args: argparse.Namespace) -> None:
     from mmengine.utils import track_iter_progress
 
-    from mmdet_clone.apis.entry import parse_options
-    from mmdet_clone.config import load_config
-    from mmdet_clone.datasets import build_dataset
     from mmdet_clone.engine.process import ensure_writable
     from mmdet_clone.visualization import show_image
 
     if args.output_dir:
         ensure_writable(args.output_dir, '--output-dir')
-    cfg = load_config(args.config, parse_options(args.cfg_options))
-    dataset = build_dataset(without_steps(cfg.data.train, set(args.skip_type)))
+    dataset = build(args)
     count = min(args.number or len(dataset), len(dataset))
     names: set[str] = set()
     for i in track_iter_progress(range(count)):
@@ -67,20 +100,6 @@ def browse(args: argparse.Namespace) -> None:
             break
     if args.output_dir:
         print(f'\n{count} pictures in {args.output_dir}')
-
-
-def without_steps(dataset: Any, types: set[str]) -> Any:
-    """A copy of a data set's config (wrappers too) whose pipelines lack the steps of these types."""
-    if isinstance(dataset, list | tuple):
-        return [without_steps(child, types) for child in dataset]
-    if not isinstance(dataset, dict):
-        return dataset
-    kept = {
-        key: without_steps(value, types) if key in ('dataset', 'datasets') else value for key, value in dataset.items()
-    }
-    if isinstance(kept.get('pipeline'), list | tuple):
-        kept['pipeline'] = [step for step in kept['pipeline'] if step['type'] not in types]
-    return kept
 
 
 def draw_annotations(sample: dict, class_names: Any, palette: Any) -> Any:

@@ -11,15 +11,21 @@ from torch import Tensor
 from mmdet_clone.boxes.assigners.assign_result import AssignResult
 from mmdet_clone.boxes.samplers.base import BaseSampler
 from mmdet_clone.boxes.samplers.sampling_result import SamplingResult
+from mmdet_clone.config.unread_keys import warn_of_unread_keys
 from mmdet_clone.registry import BBOX_SAMPLERS
 
 
 @BBOX_SAMPLERS.register_module()
 class PseudoSampler(BaseSampler):
-    """Takes all positive and all negative boxes, in their order; adds no ground truths."""
+    """Takes all positive and all negative boxes, in their order; adds no ground truths.
 
-    def __init__(self, context: Any = None) -> None:
+    Args:
+        left_over: arguments of the sampler that a base config had (``num``, ``pos_fraction``), of no effect here.
+    """
+
+    def __init__(self, context: Any = None, **left_over: Any) -> None:
         super().__init__(num=-1, pos_fraction=1.0, add_gt_as_proposals=False, context=context)
+        warn_of_unread_keys(self, 'config', left_over, ())
 
     def sample(
         self,

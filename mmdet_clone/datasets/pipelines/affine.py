@@ -8,8 +8,18 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mmdet_clone.datasets.pipelines.base import Transform, bbox_fields, clip_boxes, keep_instances, set_img_shape
-from mmdet_clone.datasets.pipelines.boxes_only import refuse_masks, still_usable
+from mmdet_clone.datasets.pipelines.base import (
+    Transform,
+    bbox_fields,
+    clip_boxes,
+    keep_instances,
+    mask_fields,
+    seg_fields,
+    set_img_shape,
+)
+from mmdet_clone.datasets.pipelines.instances import still_usable
+from mmdet_clone.datasets.pipelines.keypoints import move_keypoints, warped
+from mmdet_clone.datasets.pipelines.warp import warp_boxes
 from mmdet_clone.ops import find_inside_bboxes
 from mmdet_clone.registry import PIPELINES
 
@@ -26,6 +36,8 @@ class AffineParams:
 @PIPELINES.register_module()
 class RandomAffine(Transform):
     """Scale, rotate and shear about the upper left corner, then shift; a moved box is the hull of its corners.
+
+    Masks and keypoints move too; semantic maps take the nearest pixel, and 255 where there is nothing.
 
     Args:
         max_rotate_degree: the largest angle, either way.
@@ -84,11 +96,15 @@ class RandomAffine(Transform):
         return AffineParams(affine_matrix(angle, scale, shear, shift), (height, width), scale)
 
     def apply(self, results: dict, params: AffineParams) -> dict:
-        refuse_masks(results, self)
-        results['img'] = cv2.warpPerspective(
-            results['img'], params.matrix, dsize=params.size[::-1], borderValue=self.border_val
-        )
+        size = params.size[::-1]
+        results['img'] = cv2.warpPerspective(results['img'], params.matrix, dsize=size, borderValue=self.border_val)
         set_img_shape(results)
+        for key in mask_fields(results):
+            results[key] = results[key].warp_affine(params.matrix, params.size)
+        for key in seg_fields(results):
+            flags, unknown = cv2.INTER_NEAREST, 255
+            results[key] = cv2.warpPerspective(results[key], params.matrix, size, flags=flags, borderValue=unknown)
+        move_keypoints(results, warped(params.matrix), params.size)
         for key in bbox_fields(results):
             before = results[key]
             after = warp_boxes(before, params.matrix)
@@ -109,13 +125,6 @@ def affine_matrix(angle: float, scale: float, shear: tuple[float, float], shift:
     shearing = np.array([[1, shear_x, 0], [shear_y, 1, 0], [0, 0, 1]], np.float32)
     shifting = np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1]], np.float32)
     return shifting @ shearing @ rotation @ np.diag([scale, scale, 1]).astype(np.float32)
-
-
-def warp_boxes(boxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """The upright hulls ``(n, 4)`` of boxes ``(n, 4)`` that an affine ``(3, 3)`` matrix has moved."""
-    corners = boxes.reshape(-1, 4)[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
-    moved = corners @ matrix[:2, :2].T + matrix[:2, 2]
-    return np.concatenate((moved.min(1), moved.max(1)), 1).astype(np.float32)
 
 
 def _either_way(most: float) -> float:

@@ -12,7 +12,8 @@ import numpy as np
 from mmdet_clone.datasets.pipelines.base import MissingKeyError, keep_instances, require
 from mmdet_clone.datasets.pipelines.files import FileReader, decode_image, read_member
 from mmdet_clone.registry import PIPELINES
-from mmdet_clone.structures import BitmapMasks, PolygonMasks, polygon_to_bitmap
+from mmdet_clone.structures import BitmapMasks, PolygonMasks
+from mmdet_clone.structures.masks import decode_rles, polygons_to_rle
 
 
 @PIPELINES.register_module()
@@ -28,6 +29,8 @@ class LoadAnnotations:
         denorm_bbox: boxes are given as shares of the image's width and height (OpenImages).
         normed_bbox: another name of ``denorm_bbox``.
         file_client_args: the file backend of semantic maps.
+        with_keypoints: ``gt_keypoints`` (n, K, 3) float32: x, y (whole numbers are the middles of pixels), visibility
+            (0 not labelled, 1 hidden, 2 visible), from ``ann_info['keypoints']``.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class LoadAnnotations:
         denorm_bbox: bool = False,
         normed_bbox: bool = False,
         file_client_args: dict | None = None,
+        with_keypoints: bool = False,
     ) -> None:
         self.with_bbox = with_bbox
         self.with_label = with_label
@@ -47,6 +51,7 @@ class LoadAnnotations:
         self.with_seg = with_seg
         self.poly2mask = poly2mask
         self.denorm_bbox = denorm_bbox or normed_bbox
+        self.with_keypoints = with_keypoints
         self.read = FileReader(file_client_args)
 
     def __call__(self, results: dict) -> dict:
@@ -55,18 +60,25 @@ class LoadAnnotations:
             self._load_bboxes(results)
         if self.with_label:
             results['gt_labels'] = self._annotation(results, 'labels', 'with_label').copy()
+        if self.with_keypoints:
+            keypoints = self._annotation(results, 'keypoints', 'with_keypoints')
+            num_boxes = len(results['ann_info'].get('bboxes', keypoints))
+            results['gt_keypoints'] = _as_keypoints(keypoints, num_boxes, results)
+        self._load_pixels(results)
+        return results
+
+    def _load_pixels(self, results: dict) -> None:
         if self.with_mask:
             self._load_masks(results)
         if self.with_seg:
             self._load_semantic_seg(results)
-        return results
 
     def _annotation(self, results: dict, key: str, flag: str) -> Any:
         if results['ann_info'].get(key) is None:
             raise MissingKeyError(
-                f'LoadAnnotations({flag}=True) needs ann_info[{key!r}], which the annotation of {_image_name(results)} '
-                f'lacks; it has: {", ".join(sorted(results["ann_info"]))}. Set {flag}=False in the pipeline of the '
-                'config (data.train.pipeline), or use annotations that have it'
+                f'{type(self).__name__}({flag}=True) needs ann_info[{key!r}], which the annotation of '
+                f'{image_name(results)} lacks; it has: {", ".join(sorted(results["ann_info"]))}. Set {flag}=False in '
+                'the pipeline of the config (data.train.pipeline), or use annotations that have it'
             )
         return results['ann_info'][key]
 
@@ -89,17 +101,20 @@ class LoadAnnotations:
     def _load_masks(self, results: dict) -> None:
         masks = results['ann_info'].get('masks')
         if masks is None:
-            raise ValueError(_no_masks(f'the annotation of {_image_name(results)} holds no masks'))
+            raise ValueError(_no_masks(f'the annotation of {image_name(results)} holds no masks'))
         info = results.get('img_info', {})
         h, w = (info[edge] for edge in ('height', 'width')) if 'height' in info else results['img_shape'][:2]
-        convert = _to_bitmap if self.poly2mask else _to_polygons
+        convert = to_rle if self.poly2mask else _to_polygons
         converted = []
         for i, mask in enumerate(masks):
             try:
                 converted.append(convert(mask, h, w))
             except ValueError as error:
                 raise ValueError(f'{_instance_name(results, i)}: {error}') from error
-        results['gt_masks'] = (BitmapMasks if self.poly2mask else PolygonMasks)(converted, h, w)
+        if self.poly2mask:
+            results['gt_masks'] = BitmapMasks(decode_rles(converted, h, w), h, w)
+        else:
+            results['gt_masks'] = PolygonMasks(converted, h, w)
         add_field(results, 'mask_fields', 'gt_masks')
 
     def _load_semantic_seg(self, results: dict) -> None:
@@ -112,7 +127,7 @@ class LoadAnnotations:
         return (
             f'{type(self).__name__}(with_bbox={self.with_bbox}, with_label={self.with_label}, '
             f'with_mask={self.with_mask}, with_seg={self.with_seg}, poly2mask={self.poly2mask}, '
-            f'denorm_bbox={self.denorm_bbox}, file_client_args={self.read!r})'
+            f'denorm_bbox={self.denorm_bbox}, file_client_args={self.read!r}, with_keypoints={self.with_keypoints})'
         )
 
 
@@ -132,7 +147,7 @@ class LoadProposals:
         proposals = np.array(results['proposals'], dtype=np.float32)  # a copy: the data set keeps its own
         if proposals.ndim != 2 or proposals.shape[1] not in (4, 5):
             raise ValueError(
-                f'expected proposals of shape (n, 4) or (n, 5) for {_image_name(results)}, got {proposals.shape}'
+                f'expected proposals of shape (n, 4) or (n, 5) for {image_name(results)}, got {proposals.shape}'
             )
         proposals = proposals[: self.num_max_proposals, :4]
         results['proposals'] = proposals if len(proposals) else np.zeros((1, 4), dtype=np.float32)
@@ -195,24 +210,38 @@ def add_field(results: dict, fields: str, key: str) -> None:
         results[fields].append(key)
 
 
-def _to_bitmap(mask: Any, h: int, w: int) -> np.ndarray:
-    """A mask in any of COCO's forms as an ``(h, w)`` uint8 array."""
+def _as_keypoints(keypoints: Any, num_boxes: int, results: dict) -> np.ndarray:
+    """``(n, K, 3)`` float32 from rows of K triples or of 3 K numbers; points that are not labelled become zeros."""
+    array = np.asarray(keypoints, dtype=np.float32)
+    if array.ndim < 2 and array.size == 0:
+        array = np.zeros((0, 17, 3), dtype=np.float32)
+    elif array.ndim == 2 and array.shape[1] % 3 == 0:
+        array = array.reshape(len(array), array.shape[1] // 3, 3)
+    if array.ndim != 3 or array.shape[2] != 3 or len(array) != num_boxes:
+        raise ValueError(
+            f'expected keypoints of shape ({num_boxes}, K, 3), x, y, visibility for each of the {num_boxes} boxes of '
+            f'{image_name(results)}, got {np.shape(keypoints)}'
+        )
+    return np.where(array[..., 2:] > 0, array, np.float32(0))
+
+
+def to_rle(mask: Any, h: int, w: int) -> dict:
+    """A mask in any of COCO's forms, or an ``(h, w)`` bitmap, as a compressed RLE."""
+    from pycocotools import mask as mask_utils
+
     _check_present(mask)
     if isinstance(mask, np.ndarray) and mask.ndim == 2:
-        bitmap = mask
+        rle = mask_utils.encode(np.asfortranarray(mask != 0, dtype=np.uint8))
     elif isinstance(mask, dict):
-        from pycocotools import mask as mask_utils
-
         rle = mask_utils.frPyObjects(mask, *mask['size']) if isinstance(mask['counts'], list) else mask
-        bitmap = mask_utils.decode(rle)
     else:
-        bitmap = polygon_to_bitmap(_valid_polygons(mask), h, w).astype(np.uint8)
-    if bitmap.shape != (h, w):
+        rle = polygons_to_rle(_valid_polygons(mask), h, w)
+    if tuple(rle['size']) != (h, w):
         raise ValueError(
-            f'its mask is {bitmap.shape[1]} x {bitmap.shape[0]} pixels (width x height), the image {w} x {h}: '
+            f'its mask is {rle["size"][1]} x {rle["size"][0]} pixels (width x height), the image {w} x {h}: '
             'correct the size in the segmentation or in the image entry of the annotation file'
         )
-    return bitmap
+    return rle
 
 
 def _to_polygons(mask: Any, h: int, w: int) -> list[np.ndarray]:
@@ -245,7 +274,7 @@ def _no_masks(what: str) -> str:
     )
 
 
-def _image_name(results: dict) -> str:
+def image_name(results: dict) -> str:
     info = results.get('img_info', {})
     image_id = f' (image id {info["id"]})' if 'id' in info else ''
     return f'image {info.get("filename", results.get("filename"))}{image_id}'
@@ -254,4 +283,4 @@ def _image_name(results: dict) -> str:
 def _instance_name(results: dict, index: int) -> str:
     ids = results['ann_info'].get('ann_ids')
     which = f'annotation id {ids[index]}' if ids is not None and index < len(ids) else f'annotation {index} (from 0)'
-    return f'{which} of {_image_name(results)}'
+    return f'{which} of {image_name(results)}'

@@ -1,7 +1,8 @@
 """What the steps of a pipeline share.
 
 A step takes the sample, a dict that it completes and gives on, or returns ``None`` to drop the sample. Geometric steps
-move everything that ``img_fields``, ``bbox_fields``, ``mask_fields`` and ``seg_fields`` list, by the same parameters.
+move everything that ``img_fields``, ``bbox_fields``, ``mask_fields`` and ``seg_fields`` list, and ``gt_keypoints``, by
+the same parameters.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _SET_BY = {
     'gt_labels': 'LoadAnnotations(with_label=True)',
     'gt_bboxes_ignore': 'LoadAnnotations(with_bbox=True), for annotations that have ignored boxes,',
     'gt_masks': 'LoadAnnotations(with_mask=True)',
+    'gt_keypoints': 'LoadAnnotations(with_keypoints=True)',
     'gt_semantic_seg': 'LoadAnnotations(with_seg=True)',
     'proposals': 'LoadProposals',
     'scale_factor': 'Resize',
@@ -36,6 +38,7 @@ _SET_BY = {
 }
 LABELS_OF = {'gt_bboxes': 'gt_labels', 'gt_bboxes_ignore': 'gt_labels_ignore'}
 MASKS_OF = {'gt_bboxes': 'gt_masks', 'gt_bboxes_ignore': 'gt_masks_ignore'}
+KEYPOINTS_OF = {'gt_bboxes': 'gt_keypoints'}
 
 
 class MissingKeyError(KeyError):
@@ -110,11 +113,14 @@ def clip_boxes(boxes: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 
 
 def keep_instances(results: dict, key: str, keep: np.ndarray) -> None:
-    """Keep the boxes under ``key`` where the ``(n,)`` bool array says so, and with them their labels and masks."""
+    """Keep the boxes under ``key`` where the ``(n,)`` bool array says so, and their labels, masks and keypoints."""
     before = len(results[key])
+    if keep.all():
+        return
     results[key] = results[key][keep]
-    if LABELS_OF.get(key) in results:
-        results[LABELS_OF[key]] = results[LABELS_OF[key]][keep]
+    for parallel in (LABELS_OF.get(key), KEYPOINTS_OF.get(key)):
+        if parallel in results:
+            results[parallel] = results[parallel][keep]
     if MASKS_OF.get(key) in results and len(results[MASKS_OF[key]]) == before:
         results[MASKS_OF[key]] = results[MASKS_OF[key]][np.flatnonzero(keep)]
 

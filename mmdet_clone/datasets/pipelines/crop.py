@@ -18,6 +18,7 @@ from mmdet_clone.datasets.pipelines.base import (
     seg_fields,
     set_img_shape,
 )
+from mmdet_clone.datasets.pipelines.keypoints import move_keypoints, shifted
 from mmdet_clone.registry import PIPELINES
 
 
@@ -37,15 +38,18 @@ class Window:
         """``(n, 4)`` boxes in the piece's coordinates."""
         return boxes - np.array([self.x1, self.y1] * 2, dtype=np.float32)
 
+    def move_keypoints(self, results: dict) -> None:
+        move_keypoints(results, shifted(-self.x1, -self.y1), (self.y2 - self.y1, self.x2 - self.x1))
+
     def array(self) -> np.ndarray:
         return np.array([self.x1, self.y1, self.x2, self.y2])
 
 
 @PIPELINES.register_module()
 class RandomCrop(Transform):
-    """Keep a random piece of image, boxes, masks and semantic maps.
+    """Keep a random piece of image, boxes, masks, keypoints and semantic maps.
 
-    Boxes without any part in the piece are dropped with their labels and masks.
+    Boxes without any part in the piece are dropped with their labels, masks and keypoints.
 
     Args:
         crop_size: ``(height, width)``, in pixels or as shares of the image, as ``crop_type`` says.
@@ -96,6 +100,7 @@ class RandomCrop(Transform):
         for key in img_fields(results):
             results[key] = params.cut(results[key])
         set_img_shape(results)
+        params.move_keypoints(results)
         for key in mask_fields(results):
             results[key] = results[key].crop(params.array())
         for key in bbox_fields(results):
@@ -169,6 +174,7 @@ class MinIoURandomCrop(Transform):
             boxes = params.moved(results[key])
             shape = (params.y2 - params.y1, params.x2 - params.x1)
             results[key] = clip_boxes(boxes, shape) if self.bbox_clip_border else boxes
+        params.move_keypoints(results)
         for key in mask_fields(results):
             results[key] = results[key].crop(params.array())
         for key in [*img_fields(results), *seg_fields(results)]:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import os.path as osp
+import warnings
 from pathlib import Path
 from typing import Any
 
 import mmcv
 import numpy as np
-from mmengine.fileio import FileClient, get_file_backend
-from mmengine.fileio.backends.registry_utils import backends
+
+from mmdet_clone.datasets.files import storage_backend
+from mmdet_clone.datasets.image_files import remark_on
 
 _PNG_END = b'IEND\xaeB`\x82'  # the last chunk's name and checksum
+_GIF, _WEBP = b'GIF8', b'RIFF'  # which OpenCV reads, or animations of which, only since 4.11
+_remarks: set[str] = set()  # what has been said of a file in this process
 
 
 class FileReader:
@@ -28,21 +32,12 @@ class FileReader:
         self._client: Any = None  # made at the first read, in the worker that reads
 
     def __call__(self, path: str) -> bytes:
-        if self.args['backend'] == 'disk' and '://' in str(path):
-            return get_file_backend(path, enable_singleton=True).get(path)
+        if self.args['backend'] in ('disk', 'local') and '://' in str(path):
+            return storage_backend(self.args, str(path)).get(path)
         if self._client is None:
-            self._client = self._connect()
+            self._client = storage_backend(self.args)
         data = self._client.get(path)
         return bytes(data) if isinstance(data, memoryview) else data
-
-    def _connect(self) -> Any:
-        name = self.args['backend']
-        args = {**self.args, 'backend': 'local'} if name in ('disk', 'local') else self.args
-        if args['backend'] in backends:
-            return get_file_backend(backend_args=args)
-        if name in FileClient._backends:  # registered in the older way
-            return FileClient(**args)
-        raise ValueError(f'file_client_args: no file backend {name!r}; there are disk, {", ".join(sorted(backends))}')
 
     def __repr__(self) -> str:
         return repr(self.args)
@@ -76,6 +71,8 @@ def decode_image(data: bytes, path: str, flag: str, channel_order: str = 'bgr') 
     if not problem:
         try:
             img = mmcv.imfrombytes(data, flag=flag, channel_order=channel_order)
+            if img is None and data[:4] in (_GIF, _WEBP):
+                img = mmcv.imfrombytes(data, flag=flag, channel_order=channel_order, backend='pillow')
         except Exception as error:  # the decoders of mmcv raise all kinds of types
             problem = str(error).strip() or type(error).__name__
     if img is None:
@@ -83,7 +80,14 @@ def decode_image(data: bytes, path: str, flag: str, channel_order: str = 'bgr') 
             f'cannot read the image {path} ({len(data)} bytes): {problem or "not an image, or damaged"}. '
             'Copy or download it again, or take it out of the annotation file'
         )
+    _warn_once(remark_on(data, flag), path)
     return img
+
+
+def _warn_once(remark: str, path: str) -> None:
+    if remark and remark not in _remarks:
+        _remarks.add(remark)
+        warnings.warn(f'the image {path} is {remark}. Said once, of the first such image', stacklevel=3)
 
 
 def check_size(img: np.ndarray, img_info: dict, path: str) -> None:

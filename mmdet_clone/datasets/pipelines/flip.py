@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import mmcv
 import numpy as np
 
@@ -15,25 +16,32 @@ from mmdet_clone.datasets.pipelines.base import (
     mask_fields,
     seg_fields,
 )
+from mmdet_clone.datasets.pipelines.keypoints import KEY, Pairs, flip_keypoints
 from mmdet_clone.registry import PIPELINES
 
 
 @PIPELINES.register_module()
 class RandomFlip(Transform):
-    """Mirror image, boxes, masks and semantic maps.
+    """Mirror image, boxes, masks, keypoints and semantic maps.
 
     An earlier step (``MultiScaleFlipAug``) may have set ``flip`` and ``flip_direction``; else they are drawn and set.
 
     Args:
         flip_ratio: the probability of a flip, shared equally by the directions; or a list, one for each direction.
         direction: ``horizontal``, ``vertical``, ``diagonal``, or a list.
+        flip_pairs: indices of left and right keypoints, which a horizontal or vertical flip swaps; by default those of
+            COCO's person for 17 keypoints.
     """
 
     def __init__(
-        self, flip_ratio: float | Sequence[float] | None = None, direction: str | Sequence[str] = 'horizontal'
+        self,
+        flip_ratio: float | Sequence[float] | None = None,
+        direction: str | Sequence[str] = 'horizontal',
+        flip_pairs: Pairs | None = None,
     ) -> None:
         self.direction = as_directions(direction, 'RandomFlip')
         self.flip_ratio = flip_ratio
+        self.flip_pairs = flip_pairs
         self._probabilities = None if flip_ratio is None else _probabilities(flip_ratio, len(self.direction))
 
     def draw(self, results: dict) -> dict:
@@ -53,14 +61,25 @@ class RandomFlip(Transform):
             return results
         direction = params['flip_direction']
         for key in img_fields(results):
-            results[key] = mmcv.imflip(results[key], direction)
+            results[key] = flip_image(results[key], direction)
         for key in bbox_fields(results):
             results[key] = flip_boxes(results[key], results['img'].shape, direction)
+        if KEY in results:
+            shape = results['img'].shape
+            results[KEY] = flip_keypoints(results[KEY], shape, direction, self.flip_pairs, 'RandomFlip')
         for key in mask_fields(results):
             results[key] = results[key].flip(direction)
         for key in seg_fields(results):
-            results[key] = mmcv.imflip(results[key], direction)
+            results[key] = flip_image(results[key], direction)
         return results
+
+
+def flip_image(img: np.ndarray, direction: str) -> np.ndarray:
+    """Mirror ``(h, w, ...)``."""
+    if img.ndim == 3 and img.shape[2] > 4:
+        return mmcv.imflip(img, direction)
+    code = {'horizontal': 1, 'vertical': 0, 'diagonal': -1}[direction]
+    return cv2.flip(img, code).reshape(img.shape)  # OpenCV drops a single channel
 
 
 def flip_boxes(boxes: np.ndarray, shape: Sequence[int], direction: str) -> np.ndarray:

@@ -54,9 +54,9 @@ def image_to_tensor(img: np.ndarray) -> torch.Tensor:
 class DefaultFormatBundle:
     """Turn the usual keys of a training sample into tensors.
 
-    ``img`` to ``(c, h, w)``; ``proposals, gt_bboxes, gt_bboxes_ignore, gt_labels`` as they are; ``gt_semantic_seg`` to
-    ``(1, h, w)``; masks stay. ``pad_shape, scale_factor, img_norm_cfg`` get the values of an image that no step has
-    changed, where they are not set.
+    ``img`` to ``(c, h, w)``; ``proposals, gt_bboxes, gt_bboxes_ignore, gt_labels, gt_keypoints`` as they are;
+    ``gt_semantic_seg`` to ``(1, h, w)``; masks stay. ``pad_shape, scale_factor, img_norm_cfg`` get the values of an
+    image that no step has changed, where they are not set.
 
     Args:
         img_to_float: convert a uint8 image to float32.
@@ -70,7 +70,7 @@ class DefaultFormatBundle:
     def __call__(self, results: dict) -> dict:
         if 'img' in results:
             self._format_image(results)
-        for key in ('proposals', 'gt_bboxes', 'gt_bboxes_ignore', 'gt_labels'):
+        for key in ('proposals', 'gt_bboxes', 'gt_bboxes_ignore', 'gt_labels', 'gt_keypoints'):
             if key in results:
                 results[key] = to_tensor(results[key])
         if 'gt_semantic_seg' in results:

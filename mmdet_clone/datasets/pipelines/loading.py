@@ -8,6 +8,7 @@ import numpy as np
 
 from mmdet_clone.datasets.pipelines.base import require
 from mmdet_clone.datasets.pipelines.files import FileReader, check_size, decode_image, read_member
+from mmdet_clone.datasets.pipelines.skipped import SkippedImages
 from mmdet_clone.registry import PIPELINES
 
 
@@ -19,9 +20,20 @@ class LoadImageFromFile:
 
     Args:
         to_float32: convert the image to float32 (0 to 255 still).
-        color_type: ``color``, ``grayscale``, ``unchanged``, ``color_ignore_orientation`` ...: as ``mmcv.imfrombytes``.
+        color_type: ``color``: three channels of 8 bits, whatever the file has (grey is repeated, transparency left out,
+            CMYK converted, of 16 bits the upper 8 kept), turned as its EXIF orientation says.
+            ``color_ignore_orientation``: the same, unturned. ``grayscale``: (h, w), turned; and
+            ``grayscale_ignore_orientation``. ``unchanged``: channels and bits as in the file, unturned. Of an animation
+            the first frame is taken.
         channel_order: ``bgr`` or ``rgb``.
         file_client_args: the file backend and its arguments.
+        on_error: what to do with an image that is missing, empty or damaged. ``raise``: an error that names it.
+            ``skip``: in training, drop the sample, so that the data set gives another one of its group, log the file's
+            name, and their count at the end; in testing, where every image counts, an error all the same.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no image, is cut off, or has not the size that its annotation says.
     """
 
     def __init__(
@@ -30,24 +42,35 @@ class LoadImageFromFile:
         color_type: str = 'color',
         channel_order: str = 'bgr',
         file_client_args: dict | None = None,
+        on_error: str = 'raise',
     ) -> None:
+        if on_error not in ('raise', 'skip'):
+            raise ValueError(f"{type(self).__name__}: on_error is 'raise' or 'skip', got {on_error!r}")
         self.to_float32 = to_float32
         self.color_type = color_type
         self.channel_order = channel_order
+        self.on_error = on_error
         self.read = FileReader(file_client_args)
+        self._skipped = SkippedImages()
 
-    def __call__(self, results: dict) -> dict:
+    def __call__(self, results: dict) -> dict | None:
         require(results, self, 'img_info')
         name = results['img_info']['filename']
-        path, data = read_member(self.read, results, name, 'img_prefix', 'image')
-        img = decode_image(data, path, self.color_type, self.channel_order)
+        try:
+            path, data = read_member(self.read, results, name, 'img_prefix', 'image')
+            img = decode_image(data, path, self.color_type, self.channel_order)
+        except (OSError, ValueError) as error:
+            if self.on_error == 'raise' or 'ann_info' not in results:
+                raise
+            self._skipped.add(str(error))
+            return None
         check_size(img, results['img_info'], path)
         return set_image(results, img.astype(np.float32) if self.to_float32 else img, path, name)
 
     def __repr__(self) -> str:
         return (
             f'{type(self).__name__}(to_float32={self.to_float32}, color_type={self.color_type!r}, '
-            f'channel_order={self.channel_order!r}, file_client_args={self.read!r})'
+            f'channel_order={self.channel_order!r}, file_client_args={self.read!r}, on_error={self.on_error!r})'
         )
 
 

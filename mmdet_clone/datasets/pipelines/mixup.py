@@ -8,14 +8,24 @@ from typing import Any
 import mmcv
 import numpy as np
 
-from mmdet_clone.datasets.pipelines.base import Transform, bbox_fields, clip_boxes, keep_instances, set_img_shape
-from mmdet_clone.datasets.pipelines.boxes_only import (
-    join_instances,
-    mixed_samples,
-    refuse_masks,
-    still_usable,
+from mmdet_clone.datasets.pipelines.base import (
+    Transform,
+    bbox_fields,
+    clip_boxes,
+    keep_instances,
+    seg_fields,
+    set_img_shape,
 )
 from mmdet_clone.datasets.pipelines.flip import flip_boxes
+from mmdet_clone.datasets.pipelines.instances import (
+    instances_of,
+    join_instances,
+    mixed_samples,
+    placed_instances,
+    resize_matrix,
+    still_usable,
+)
+from mmdet_clone.datasets.pipelines.keypoints import KEY, Pairs, swap_pairs
 from mmdet_clone.datasets.pipelines.mosaic import resize_into
 from mmdet_clone.ops import find_inside_bboxes
 from mmdet_clone.registry import PIPELINES
@@ -34,7 +44,7 @@ class MixUpParams:
 
 @PIPELINES.register_module()
 class MixUp(Transform):
-    """The mean of the image and a part of another one; the boxes of both.
+    """The mean of the image and a part of another one; the boxes of both, with their masks and keypoints.
 
     The other image is resized to fit into ``img_scale``, padded to it, resized by a random ratio, flipped with a
     probability of ``flip_ratio``, and cropped or padded to the size of this image. Where it has no boxes, nothing
@@ -51,6 +61,7 @@ class MixUp(Transform):
             unless ``skip_filter``: a short edge, a small part that is left, a long shape.
         bbox_clip_border: cut boxes at the border.
         skip_filter: keep those boxes.
+        flip_pairs: indices of left and right keypoints, which a flip swaps; as in ``RandomFlip``.
     """
 
     needs = ('img', 'gt_bboxes')
@@ -67,6 +78,7 @@ class MixUp(Transform):
         max_aspect_ratio: float = 20,
         bbox_clip_border: bool = True,
         skip_filter: bool = True,
+        flip_pairs: Pairs | None = None,
     ) -> None:
         self.img_scale = tuple(img_scale)
         self.ratio_range = tuple(ratio_range)
@@ -78,6 +90,7 @@ class MixUp(Transform):
         self.max_aspect_ratio = max_aspect_ratio
         self.bbox_clip_border = bbox_clip_border
         self.skip_filter = skip_filter
+        self.flip_pairs = flip_pairs
 
     def get_indexes(self, dataset: Any) -> int:
         """Which image of ``dataset`` to mix in: one with boxes, if ``max_iters`` draws find any."""
@@ -106,7 +119,7 @@ class MixUp(Transform):
     def apply(self, results: dict, params: MixUpParams | None) -> dict:
         if params is None:
             return results
-        refuse_masks(results, self)
+        _refuse_semantic_maps(results)
         (other,) = results['mix_results']
         shape = results['img'].shape
         picture, scale = self._changed_image(other['img'], self._scale(results), params)
@@ -117,10 +130,11 @@ class MixUp(Transform):
             kept = np.ones(len(part), dtype=bool)
             if not self.skip_filter:
                 kept = still_usable(whole, part, self.min_bbox_size, self.min_area_ratio, self.max_aspect_ratio)
-            remaining = dict(other)
-            remaining[key] = part
-            keep_instances(remaining, key, kept)
-            results.update(join_instances(key, [results, remaining], [results[key], remaining[key]]))
+            placed = placed_instances(other, key, part, self._matrix(scale * params.jitter, params), shape[:2])
+            if params.flip and KEY in placed:
+                placed[KEY] = swap_pairs(placed[KEY], self.flip_pairs, 'MixUp')
+            keep_instances(placed, key, kept)
+            results.update(join_instances([instances_of(results, key), placed]))
             keep_instances(results, key, find_inside_bboxes(results[key], *shape[:2]))
         results['img'] = mean_image(results['img'], crop_or_pad(picture, params.left, params.top, shape))
         set_img_shape(results)
@@ -139,6 +153,22 @@ class MixUp(Transform):
         boxes = boxes * np.float32(scale)
         boxes = clip_boxes(boxes, params.size) if self.bbox_clip_border else boxes
         return flip_boxes(boxes, params.size, 'horizontal') if params.flip else boxes
+
+    def _matrix(self, scale: float, params: MixUpParams) -> np.ndarray:
+        """(3, 3) from the pixels of the other image to those of this one."""
+        matrix = resize_matrix(scale, scale)
+        if params.flip:
+            matrix = np.array([[-1, 0, params.size[1] - 1], [0, 1, 0], [0, 0, 1]]) @ matrix
+        return np.array([[1, 0, -params.left], [0, 1, -params.top], [0, 0, 1]]) @ matrix
+
+
+def _refuse_semantic_maps(results: dict) -> None:
+    left = [key for key in seg_fields(results) if key in results]
+    if left:
+        raise NotImplementedError(
+            f'MixUp gives every pixel two meanings, and the sample has the semantic map {", ".join(left)}: '
+            'load annotations without (with_seg=False), or leave this step out'
+        )
 
 
 def crop_or_pad(img: np.ndarray, left: int, top: int, shape: tuple[int, ...]) -> np.ndarray:

@@ -13,9 +13,15 @@ from mmdet_clone.datasets.pipelines.base import (
     bbox_fields,
     clip_boxes,
     keep_instances,
+    seg_fields,
     set_img_shape,
 )
-from mmdet_clone.datasets.pipelines.boxes_only import join_instances, mixed_samples, refuse_masks
+from mmdet_clone.datasets.pipelines.instances import (
+    join_instances,
+    mixed_samples,
+    placed_instances,
+    resize_matrix,
+)
 from mmdet_clone.ops import find_inside_bboxes
 from mmdet_clone.registry import PIPELINES
 
@@ -25,7 +31,8 @@ class Mosaic(Transform):
     """Put the image and three others around a random point of a canvas twice their size.
 
     Each is resized to fit into ``img_scale`` and laid with a corner on the point: this one above and left of it, the
-    others above right, below left, below right. What reaches beyond the canvas is cut off.
+    others above right, below left, below right. What reaches beyond the canvas is cut off. Masks and keypoints move
+    too; semantic maps take the nearest pixel, and 255 where there is no image.
 
     Args:
         img_scale: ``(height, width)`` of one image; the canvas is ``(2 * height, 2 * width)``.
@@ -73,22 +80,27 @@ class Mosaic(Transform):
     def apply(self, results: dict, params: tuple[int, int] | None) -> dict:
         if params is None:
             return results
-        refuse_masks(results, self)
         samples = [results, *mixed_samples(results, self, 3)]
         height, width = self.img_scale
         canvas = np.full((2 * height, 2 * width, *results['img'].shape[2:]), self.pad_val, results['img'].dtype)
-        moves = []
+        maps = {key: np.full(canvas.shape[:2], 255, results[key].dtype) for key in seg_fields(results)}
+        parts: dict[str, list[dict]] = {key: [] for key in bbox_fields(results)}
         for i, sample in enumerate(samples):
             patch, scale = resize_into(sample['img'], self.img_scale)
             left = params[0] - patch.shape[1] if i in (0, 2) else params[0]
             top = params[1] - patch.shape[0] if i in (0, 1) else params[1]
             paste(canvas, patch, left, top)
-            moves.append((np.float32(scale), np.array([left, top, left, top], np.float32)))
-        for key in bbox_fields(results):
-            boxes = [sample[key] * scale + shift for sample, (scale, shift) in zip(samples, moves)]
-            results.update(join_instances(key, samples, boxes))
+            for key, canvas_map in maps.items():
+                size = patch.shape[1], patch.shape[0]
+                paste(canvas_map, mmcv.imresize(sample[key], size, interpolation='nearest'), left, top)
+            for key, placed in parts.items():
+                boxes = sample[key] * np.float32(scale) + np.array([left, top] * 2, np.float32)
+                matrix = resize_matrix(scale, scale, left, top)
+                placed.append(placed_instances(sample, key, boxes, matrix, canvas.shape[:2]))
+        results.update(maps, img=canvas)
+        for key, placed in parts.items():
+            results.update(join_instances(placed))
             self._clean(results, key, canvas.shape)
-        results['img'] = canvas
         set_img_shape(results)
         return results
 

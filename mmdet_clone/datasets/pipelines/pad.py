@@ -18,6 +18,7 @@ from mmdet_clone.datasets.pipelines.base import (
     seg_fields,
     set_img_shape,
 )
+from mmdet_clone.datasets.pipelines.keypoints import move_keypoints, shifted
 from mmdet_clone.registry import PIPELINES
 
 
@@ -128,6 +129,7 @@ class Expand(Transform):
         shift = np.array([params['left'], params['top']] * 2, dtype=np.float32)
         for key in bbox_fields(results):
             results[key] = results[key] + shift
+        move_keypoints(results, shifted(params['left'], params['top']), params['shape'])
         for key in mask_fields(results):
             results[key] = results[key].expand(*params['shape'], params['top'], params['left'])
         for key in seg_fields(results):
@@ -142,7 +144,7 @@ def pad_image(img: np.ndarray, shape: tuple[int, int], value: Any) -> np.ndarray
     if img.shape[:2] == shape:
         return img
     channels = img.shape[2] if img.ndim == 3 else 1
-    if channels > 4:  # more than OpenCV pads
+    if channels > 4 or not img.flags.c_contiguous:  # more than OpenCV pads, or channel after channel in memory
         return _placed(img, value, shape, 0, 0)
     if np.ndim(value) or channels > 1:  # OpenCV takes a number for the first channel alone
         value = tuple(value) if np.ndim(value) else (value,) * channels
@@ -150,8 +152,11 @@ def pad_image(img: np.ndarray, shape: tuple[int, int], value: Any) -> np.ndarray
 
 
 def _placed(img: np.ndarray, value: Any, shape: tuple[int, int], left: int, top: int) -> np.ndarray:
-    canvas = np.empty((*shape, *img.shape[2:]), dtype=img.dtype)
-    canvas[...] = np.asarray(value, dtype=img.dtype) if np.ndim(value) == 0 else np.asarray(value).astype(img.dtype)
+    """``img`` on a canvas of one value (or one per channel), which lies in memory as ``img`` does."""
     h, w = img.shape[:2]
+    canvas = np.empty_like(img, shape=(*shape, *img.shape[2:]))
+    colour = np.asarray(value).astype(img.dtype)
+    for rim in (canvas[:top], canvas[top + h :], canvas[top : top + h, :left], canvas[top : top + h, left + w :]):
+        rim[...] = colour
     canvas[top : top + h, left : left + w] = img
     return canvas

@@ -18,6 +18,7 @@ from mmdet_clone.datasets.pipelines.base import (
     seg_fields,
     set_img_shape,
 )
+from mmdet_clone.datasets.pipelines.keypoints import move_keypoints, scaled
 from mmdet_clone.registry import PIPELINES
 
 Scale = tuple[int, int]
@@ -25,7 +26,7 @@ Scale = tuple[int, int]
 
 @PIPELINES.register_module()
 class Resize(Transform):
-    """Resize image, boxes, masks and semantic maps to a scale that is fixed, drawn, or set by an earlier step.
+    """Resize image, boxes, masks, keypoints and semantic maps to a scale: fixed, drawn or set by an earlier step.
 
     The scale is ``results['scale']`` if an earlier step (``MultiScaleFlipAug``) has set it, else
     ``results['scale_factor']`` times the image's size if that is set, else drawn from ``img_scale``:
@@ -120,6 +121,7 @@ class Resize(Transform):
         for key in bbox_fields(results):
             boxes = results[key] * results['scale_factor']
             results[key] = clip_boxes(boxes, results['img_shape']) if self.bbox_clip_border else boxes
+        move_keypoints(results, scaled(*results['scale_factor'][:2]), results['img_shape'])
         for key in mask_fields(results):
             results[key] = results[key].resize((new_h, new_w))
         for key in seg_fields(results):

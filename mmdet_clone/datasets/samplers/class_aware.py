@@ -20,7 +20,7 @@ class ClassAwareSampler(Sampler[int]):
         num_replicas: number of processes; by default of the process group.
         rank: this process.
         seed: the same on all ranks.
-        num_sample_class: how many images to take of a class before the next.
+        num_sample_class: how many images to take of a class before the next; of one that has fewer, again and again.
     """
 
     def __init__(
@@ -34,6 +34,11 @@ class ClassAwareSampler(Sampler[int]):
     ) -> None:
         if num_sample_class < 1:
             raise ValueError(f'num_sample_class must be at least 1, got {num_sample_class}')
+        if not hasattr(dataset, 'get_cat2imgs'):
+            raise TypeError(
+                f'{type(dataset).__name__} has no get_cat2imgs, the images of each class: class_aware_sampler takes a '
+                'data set that stands in no wrapper'
+            )
         self.dataset = dataset
         self.rank, self.num_replicas = rank_and_world(rank, num_replicas)
         self.samples_per_gpu = samples_per_gpu
@@ -42,6 +47,8 @@ class ClassAwareSampler(Sampler[int]):
         self.num_sample_class = num_sample_class
         self.cat_dict = {label: images for label, images in dataset.get_cat2imgs().items() if images}
         self.valid_cat_inds = sorted(self.cat_dict)
+        if not self.valid_cat_inds:
+            raise ValueError(f'no image of {type(dataset).__name__} shows a class to draw')
         per_step = self.num_replicas * samples_per_gpu
         self.num_samples = math.ceil(len(dataset) / per_step) * samples_per_gpu
         self.total_size = self.num_samples * self.num_replicas
@@ -56,7 +63,8 @@ class ClassAwareSampler(Sampler[int]):
         order: list[int] = []
         while len(order) < self.total_size:
             label = next(classes)
-            order += [next(images[label]) for _ in range(min(self.num_sample_class, len(self.cat_dict[label])))]
+            order += [next(images[label]) for _ in range(self.num_sample_class)]
+        order = order[: self.total_size]
         yield from order[self.rank * self.num_samples : (self.rank + 1) * self.num_samples]
 
     def __len__(self) -> int:

@@ -26,6 +26,15 @@ class NumClassCheckHook(Hook):
             check_num_classes(unwrap_model(runner.model), dataset, runner.logger)
 
 
+def class_heads(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """(path in the model, module) of each part whose ``num_classes`` is that of the data set."""
+    return [
+        (path, module)
+        for path, module in model.named_modules()
+        if isinstance(getattr(module, 'num_classes', None), int) and not _OTHER_COUNTS & set(path.split('.'))
+    ]
+
+
 def check_num_classes(model: nn.Module, dataset: Any, logger: Any = None) -> None:
     """Raise ``ValueError`` if a head of ``model`` has another ``num_classes`` than ``dataset`` has classes."""
     classes, name = getattr(dataset, 'CLASSES', None), type(dataset).__name__
@@ -40,10 +49,8 @@ def check_num_classes(model: nn.Module, dataset: Any, logger: Any = None) -> Non
         )
     wrong = [
         f'  model.{path + "." if path else ""}num_classes={module.num_classes} ({type(module).__name__})'
-        for path, module in model.named_modules()
-        if isinstance(getattr(module, 'num_classes', None), int)
-        and not _OTHER_COUNTS & set(path.split('.'))
-        and module.num_classes != len(classes)
+        for path, module in class_heads(model)
+        if module.num_classes != len(classes)
     ]
     if wrong:
         few = ', '.join(map(str, list(classes)[:5])) + (', ...' if len(classes) > 5 else '')

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from mmdet_clone.engine.checkpoint import unwrap_model
+from mmdet_clone.engine.checkpoint import unwrap_model, weights_of
 from mmdet_clone.engine.hooks.hook import HOOKS, Hook
 
 __all__ = ['BaseEMAHook', 'EMAHook', 'ExpMomentumEMAHook', 'LinearMomentumEMAHook']
@@ -33,6 +33,7 @@ class BaseEMAHook(Hook):
             raise ValueError(f'{type(self).__name__}.momentum must lie between 0 and 1, got {momentum}')
         self.momentum, self.interval, self.skip_buffers = momentum, interval, skip_buffers
         self.resume_from = resume_from
+        self._resumed: dict[str, torch.Tensor] = {}  # the averages of the checkpoint that the runner resumed from
 
     def momentum_at(self, iteration: int) -> float:
         """m of the update after iteration ``iteration``, from 0."""
@@ -42,15 +43,30 @@ class BaseEMAHook(Hook):
         """Whether to update the averages after iteration ``iteration``, from 0."""
         return (iteration + 1) % self.interval == 0
 
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        weights = weights_of(checkpoint).items()
+        self._resumed = {name: value for name, value in weights if name.startswith('ema_')}
+
     def before_run(self, runner: Any) -> None:
         model = unwrap_model(runner.model)
         weights = dict(model.named_parameters()) if self.skip_buffers else model.state_dict(keep_vars=True)
         for name, weight in weights.items():
             model.register_buffer(_buffer_name(name), weight.detach().clone())
         self.pairs = [(weight.detach(), model.get_buffer(_buffer_name(name))) for name, weight in weights.items()]
-        resume_from = self.resume_from or runner.resume_from
-        if resume_from is not None:  # again, now that the buffers are there to be filled
-            runner.resume(resume_from)
+        if self.resume_from is not None:
+            runner.resume(self.resume_from)
+        elif runner.resume_from is not None:  # before the buffers were there to be filled
+            self._fill({_buffer_name(name): model.get_buffer(_buffer_name(name)) for name in weights}, runner)
+        self._resumed = {}
+
+    def _fill(self, buffers: dict[str, torch.Tensor], runner: Any) -> None:
+        there = [name for name in buffers if getattr(self._resumed.get(name), 'shape', None) == buffers[name].shape]
+        for name in there:
+            buffers[name].copy_(self._resumed[name])
+        if len(there) < len(buffers):
+            runner.logger.warning(
+                f'{runner.resume_from} holds {len(there)} of {len(buffers)} averages: the others start from the weights'
+            )
 
     def before_train_epoch(self, runner: Any) -> None:
         if runner.inner_iter == 0:  # a checkpoint from within an epoch has the trained weights in place

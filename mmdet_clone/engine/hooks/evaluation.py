@@ -18,7 +18,7 @@ from mmdet_clone.engine.loops import EvalLoop
 
 __all__ = ['DistEvalHook', 'EvalHook']
 
-GREATER_KEYS = ('acc', 'top', 'AR@', 'auc', 'precision', 'mAP', 'mDice', 'mIoU', 'mAcc', 'aAcc', 'AR', 'PQ')
+GREATER_KEYS = ('acc', 'top', 'AR@', 'auc', 'precision', 'mAP', 'mDice', 'mIoU', 'mAcc', 'aAcc', 'AR', 'AP', 'PQ')
 LESS_KEYS = ('loss',)
 
 

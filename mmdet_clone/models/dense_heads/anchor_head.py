@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +23,13 @@ from mmdet_clone.boxes import (
     build_prior_generator,
     build_sampler,
 )
+from mmdet_clone.config.unread_keys import warn_of_unread_keys
 from mmdet_clone.ops.levels import flatten_levels
 from mmdet_clone.registry import HEADS, type_name
 
 from ..builder import build_loss
-from ..config_keys import warn_of_unread_keys
 from .base import BaseDenseHead
+from .older_steps import OlderSteps
 
 __all__ = ['AnchorHead', 'AnchorTargets']
 
@@ -48,7 +50,7 @@ class AnchorTargets:
 
 
 @HEADS.register_module()
-class AnchorHead(BaseDenseHead):
+class AnchorHead(OlderSteps, BaseDenseHead):
     """Classification and box regression from anchors, as in RPN, SSD and RetinaNet; here by one convolution each.
 
     Args:
@@ -150,6 +152,8 @@ class AnchorHead(BaseDenseHead):
         gt_bboxes_ignore: list[Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """The classification and the box loss of a batch."""
+        if self.overrides_loss_single():
+            return self.loss_by_level(cls_scores, bbox_preds, gt_bboxes, gt_labels, img_metas, gt_bboxes_ignore)
         anchors, valid = self.get_priors(cls_scores, img_metas)  # (P, 4), (N, P)
         scores = flatten_levels(cls_scores, self.cls_out_channels).float()  # (N, P, C)
         deltas = flatten_levels(bbox_preds, 4).float()  # (N, P, 4)
@@ -178,8 +182,17 @@ class AnchorHead(BaseDenseHead):
         gt_bboxes: list[Tensor],
         gt_labels: list[Tensor] | None = None,
         gt_bboxes_ignore: list[Tensor] | None = None,
-    ) -> AnchorTargets:
-        """Match anchors (P, 4) with the ground truth of each image; without ``gt_labels`` all objects are class 0."""
+        **of_2x: Any,
+    ) -> AnchorTargets | tuple:
+        """Match anchors (P, 4) with the ground truth of each image; without ``gt_labels`` all objects are class 0.
+
+        Called with lists over images and levels, as heads written for MMDetection 2.x do, it takes the arguments and
+        returns the tuple of :meth:`get_targets_by_level`.
+        """
+        if isinstance(anchors, list):
+            return self.get_targets_by_level(anchors, valid, gt_bboxes, gt_labels, **of_2x)
+        if of_2x:
+            raise TypeError(f'get_targets takes {", ".join(of_2x)} with lists of anchors alone')
         shape = valid.shape
         targets = AnchorTargets(
             labels=anchors.new_full(shape, self.num_classes, dtype=torch.long),

@@ -15,6 +15,8 @@ from torch import Tensor
 from mmdet_clone.boxes import PostprocessConfig, finish_detections, select_per_level
 from mmdet_clone.ops.levels import flatten_levels
 
+from .older_steps import refuse_uncalled_steps
+
 __all__ = ['BaseDenseHead']
 
 
@@ -30,6 +32,7 @@ class BaseDenseHead(BaseModule):
 
     def __init__(self, init_cfg: dict | list | None = None) -> None:
         super().__init__(init_cfg)
+        refuse_uncalled_steps(self)
 
     def loss(self, *outs_and_targets: object) -> dict[str, Tensor]:
         """Losses by name from the outputs of ``forward`` and the ground truth."""

@@ -15,13 +15,13 @@ from mmengine.model import bias_init_with_prob
 from torch import Tensor, nn
 
 from mmdet_clone.boxes import MlvlPointGenerator, build_assigner, finish_detections
+from mmdet_clone.config.unread_keys import warn_of_unread_keys
 from mmdet_clone.ops.boxes import bbox_cxcywh_to_xyxy, bbox_xyxy_to_cxcywh
 from mmdet_clone.ops.levels import flatten_levels
 from mmdet_clone.ops.reduce import reduce_mean
 from mmdet_clone.registry import HEADS
 
 from ..builder import build_loss
-from ..config_keys import warn_of_unread_keys
 from ..layers.csp_layer import CSP_ACT, CSP_INIT, CSP_NORM, conv_module_of, one_kernel_act
 from .base import BaseDenseHead
 

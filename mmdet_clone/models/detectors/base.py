@@ -17,6 +17,8 @@ from torch import Tensor
 
 __all__ = ['BaseDetector']
 
+REDUCED_AT_ONCE = 128  # numbers of a batch's losses that the processes of a distributed run average in one go
+
 
 class BaseDetector(BaseModel):
     """A detector, driven by ``mmengine``'s runner and by ``MMDistributedDataParallel``.
@@ -34,6 +36,7 @@ class BaseDetector(BaseModel):
 
     def __init__(self, init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
+        self._mean_over_ranks = _MeanOverRanks()
 
     @property
     def with_neck(self) -> bool:
@@ -168,7 +171,7 @@ class BaseDetector(BaseModel):
             raise ValueError(f"no entry of the losses has 'loss' in its name: {sorted(losses)}")
         total = sum(to_sum)
         scalars['loss'] = total
-        return total, _mean_over_ranks(scalars)
+        return total, self._mean_over_ranks(scalars)
 
     def show_result(
         self,
@@ -267,24 +270,44 @@ def _to_scalar(name: str, value: Tensor | Sequence[Tensor]) -> Tensor:
     raise TypeError(f'loss entry {name!r} must be a tensor or a list of tensors, got {type(value).__name__}: {value!r}')
 
 
-def _mean_over_ranks(scalars: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The mean of each entry over the processes of a distributed run, detached."""
-    values = torch.stack([v.detach().float() for v in scalars.values()])
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        _check_same_keys(list(scalars), values.device)
-        dist.all_reduce(values)
-        values /= dist.get_world_size()
-    return OrderedDict(zip(scalars, values.unbind()))
+class _MeanOverRanks:
+    """The mean of the loss entries over the processes of a distributed run.
+
+    Processes that hold different entries would mix them up, so what is reduced carries a number made of their names.
+    Reading it makes a GPU wait: it is done where the names are not those that were compared before.
+    """
+
+    def __init__(self) -> None:
+        self._compared: list[str] | None = None
+
+    def __call__(self, scalars: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Detached scalars, the mean of each entry of ``scalars``."""
+        values = torch.stack([v.detach().float() for v in scalars.values()])
+        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+            values = self._reduce(values, list(scalars))
+        return OrderedDict(zip(scalars, values.unbind()))
+
+    def _reduce(self, values: Tensor, names: list[str]) -> Tensor:
+        world_size = dist.get_world_size()
+        code = zlib.crc32('\n'.join(names).encode()) % 2**20  # small enough for exact sums of squares
+        first = values.new_zeros(REDUCED_AT_ONCE, dtype=torch.float64)  # as many for whatever a process holds
+        first[:2] = first.new_tensor([code, code**2])
+        first[2 : 2 + len(values)] = values[: REDUCED_AT_ONCE - 2]
+        dist.all_reduce(first)
+        if names != self._compared:
+            # the sums of codes and of squares are those of equal codes only where all are equal
+            if first[:2].tolist() != [world_size * code, world_size * code**2]:
+                raise RuntimeError(_differing_entries(names))
+            self._compared = names
+        rest = values[REDUCED_AT_ONCE - 2 :].double()
+        if len(rest):
+            dist.all_reduce(rest)
+        return (torch.cat((first[2 : 2 + len(values)], rest)) / world_size).float()
 
 
-def _check_same_keys(keys: list[str], device: torch.device) -> None:
-    """Raise where the processes hold different entries: reducing them would mix them up, or hang."""
-    code = zlib.crc32('\n'.join(keys).encode())
-    low_and_high = torch.tensor([-code, code], dtype=torch.int64, device=device)
-    dist.all_reduce(low_and_high, dist.ReduceOp.MAX)
-    if low_and_high.tolist() != [-code, code]:
-        raise RuntimeError(
-            f'the loss entries differ between processes; those of rank {dist.get_rank()}: {", ".join(keys)}. '
-            'forward_train must return the same keys for every batch, also for images without objects '
-            '(multiply an unused output by zero)'
-        )
+def _differing_entries(names: list[str]) -> str:
+    return (
+        f'the loss entries differ between processes; those of rank {dist.get_rank()}: {", ".join(names)}. '
+        'forward_train must return the same keys for every batch, also for images without objects '
+        '(multiply an unused output by zero)'
+    )

@@ -10,7 +10,7 @@ from torch import Tensor
 from mmdet_clone.boxes.merge import to_version
 from mmdet_clone.registry import DETECTORS
 
-from ..builder import build_backbone, build_head, build_neck
+from ..builder import build_backbone, build_head_with, build_neck
 from .base import BaseDetector
 
 __all__ = ['RPN']
@@ -37,11 +37,10 @@ class RPN(BaseDetector):
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        self.backbone = build_backbone(backbone, dict(pretrained=pretrained) if pretrained else None)
+        self.backbone = build_backbone({**backbone, 'pretrained': pretrained} if pretrained else backbone)
         if neck is not None:
             self.neck = build_neck(neck)
-        settings = dict(train_cfg=(train_cfg or {}).get('rpn'), test_cfg=(test_cfg or {}).get('rpn'))
-        self.rpn_head = build_head(rpn_head, settings)
+        self.rpn_head = build_head_with(rpn_head, (train_cfg or {}).get('rpn'), (test_cfg or {}).get('rpn'))
         self.train_cfg, self.test_cfg = train_cfg, test_cfg
 
     def extract_feat(self, img: Tensor) -> Any:

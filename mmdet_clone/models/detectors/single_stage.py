@@ -10,7 +10,7 @@ from torch import Tensor
 from mmdet_clone.registry import DETECTORS
 from mmdet_clone.structures.results import bbox2result
 
-from ..builder import build_backbone, build_head, build_neck
+from ..builder import build_backbone, build_head_with, build_neck
 from .base import BaseDetector
 from .tta import aug_test_dense
 
@@ -23,7 +23,7 @@ class SingleStageDetector(BaseDetector):
 
     Args:
         backbone, neck, bbox_head: the configs of the parts; the neck may be absent.
-        train_cfg, test_cfg: passed to the head.
+        train_cfg, test_cfg: the head's; they replace those that stand in ``bbox_head``.
         pretrained: a checkpoint of the backbone; the older way to write its ``init_cfg``.
     """
 
@@ -38,10 +38,10 @@ class SingleStageDetector(BaseDetector):
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        self.backbone = build_backbone(backbone, dict(pretrained=pretrained) if pretrained else None)
+        self.backbone = build_backbone({**backbone, 'pretrained': pretrained} if pretrained else backbone)
         if neck is not None:
             self.neck = build_neck(neck)
-        self.bbox_head = build_head(bbox_head, dict(train_cfg=train_cfg, test_cfg=test_cfg))
+        self.bbox_head = build_head_with(bbox_head, train_cfg, test_cfg)
         self.train_cfg, self.test_cfg = train_cfg, test_cfg
 
     def extract_feat(self, img: Tensor) -> Any:

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..builder import DETECTORS, build_backbone, build_head, build_neck
-from ..config_keys import warn_of_unread_keys
+from mmdet_clone.config.unread_keys import warn_of_unread_keys
+
+from ..builder import DETECTORS, build_backbone, build_head_with, build_neck
 from .base import BaseDetector
 
 __all__ = ['TwoStageDetector']
@@ -43,16 +44,14 @@ class TwoStageDetector(BaseDetector):
         self.train_cfg, self.test_cfg = train_cfg, test_cfg
         warn_of_unread_keys(self, 'train_cfg', train_cfg, ('rpn', 'rpn_proposal', 'rcnn'))
         warn_of_unread_keys(self, 'test_cfg', test_cfg, ('rpn', 'rcnn'))
-        if pretrained:
-            backbone = {**backbone, 'pretrained': pretrained}
-        self.backbone = build_backbone(backbone)
+        self.backbone = build_backbone({**backbone, 'pretrained': pretrained} if pretrained else backbone)
         if neck is not None:
             self.neck = build_neck(neck)
         if rpn_head is not None:
-            self.rpn_head = build_head({**rpn_head, **self._stage_cfgs('rpn')})
+            self.rpn_head = build_head_with(rpn_head, **self._stage_cfgs('rpn'))
         if roi_head is not None:
             extra = {'pretrained': pretrained} if pretrained else {}
-            self.roi_head = build_head({**roi_head, **self._stage_cfgs('rcnn'), **extra})
+            self.roi_head = build_head_with(roi_head, **self._stage_cfgs('rcnn'), **extra)
 
     def _stage_cfgs(self, stage: str) -> dict[str, Any]:
         """The ``train_cfg`` and ``test_cfg`` of one stage."""

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from mmdet_clone.boxes import build_assigner, build_sampler, merge_aug_bboxes, merge_aug_masks
 from mmdet_clone.boxes.merge import to_version
+from mmdet_clone.config.unread_keys import warn_of_unread_keys
 from mmdet_clone.ops.boxes import bbox2roi
 from mmdet_clone.ops.nms import multiclass_nms
 from mmdet_clone.structures.results import bbox2result
 
 from ..builder import HEADS, build_head, build_roi_extractor
-from ..config_keys import warn_of_unread_keys
 from .base_roi_head import BaseRoIHead
 from .settings import RCNNTestSettings, RCNNTrainSettings
 

@@ -129,6 +129,13 @@ class BaseInstanceMasks(ABC):
     ) -> BaseInstanceMasks:
         """Turn clockwise by ``angle`` degrees about ``center`` (x, y), by default the middle of the canvas."""
 
+    @abstractmethod
+    def warp_affine(self, matrix: np.ndarray, out_shape: tuple[int, int]) -> BaseInstanceMasks:
+        """Move by a ``(2, 3)`` or ``(3, 3)`` affine matrix over the middles of pixels, as OpenCV warps images.
+
+        The middle of the first pixel is (0, 0) to the matrix, while it is (0.5, 0.5) to boxes and polygons.
+        """
+
     @property
     @abstractmethod
     def areas(self) -> np.ndarray:

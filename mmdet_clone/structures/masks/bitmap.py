@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import cv2
 import mmcv
 import numpy as np
 import torch
@@ -70,18 +71,20 @@ class BitmapMasks(BaseInstanceMasks):
 
     def resize(self, out_shape: tuple[int, int], interpolation: str = 'nearest') -> BitmapMasks:
         size = tuple(int(edge) for edge in out_shape)[::-1]
-        return self._map(lambda mask: mmcv.imresize(mask, size, interpolation=interpolation), out_shape)
+        return self._map(lambda mask, out: mmcv.imresize(mask, size, interpolation=interpolation, out=out), out_shape)
 
     def flip(self, flip_direction: str = 'horizontal') -> BitmapMasks:
         check_direction(flip_direction, FLIP_DIRECTIONS)
-        axes = {'horizontal': (2,), 'vertical': (1,), 'diagonal': (1, 2)}[flip_direction]
-        return self._new(np.ascontiguousarray(np.flip(self.masks, axes)), (self.height, self.width))
+        code = {'horizontal': 1, 'vertical': 0, 'diagonal': -1}[flip_direction]
+        return self._map(lambda mask, out: cv2.flip(mask, code, dst=out), (self.height, self.width))
 
     def pad(self, out_shape: tuple[int, int], pad_val: int = 0) -> BitmapMasks:
-        bottom = max(out_shape[0] - self.height, 0)
-        right = max(out_shape[1] - self.width, 0)
-        padded = np.pad(self.masks, ((0, 0), (0, bottom), (0, right)), constant_values=pad_val)
-        return self._new(padded, padded.shape[1:])
+        shape = max(int(out_shape[0]), self.height), max(int(out_shape[1]), self.width)
+        padded = np.zeros((len(self), *shape), dtype=self.masks.dtype)
+        if pad_val:
+            padded[:] = pad_val
+        padded[:, : self.height, : self.width] = self.masks
+        return self._new(padded, shape)
 
     def crop(self, bbox: np.ndarray) -> BitmapMasks:
         x, y, w, h = self._clipped(bbox)
@@ -158,6 +161,11 @@ class BitmapMasks(BaseInstanceMasks):
             fill_val,
         )
 
+    def warp_affine(self, matrix: np.ndarray, out_shape: tuple[int, int]) -> BitmapMasks:
+        """The mask of an instance that reaches over half of a pixel covers it; see the base class."""
+        size = int(out_shape[1]), int(out_shape[0])
+        return self._map(lambda mask, out: cv2.warpAffine(mask, np.float64(matrix[:2]), size, dst=out), out_shape)
+
     @property
     def areas(self) -> np.ndarray:
         return self.masks.sum((1, 2))
@@ -180,15 +188,19 @@ class BitmapMasks(BaseInstanceMasks):
     def _new(self, masks: np.ndarray, shape: Sequence[int]) -> BitmapMasks:
         return type(self)(masks, int(shape[0]), int(shape[1]))
 
-    def _map(self, function: Callable[[np.ndarray], np.ndarray], out_shape: Sequence[int]) -> BitmapMasks:
-        if len(self) == 0:
-            return self._new(np.zeros((0, int(out_shape[0]), int(out_shape[1])), self.masks.dtype), out_shape)
-        masks = self.masks.view(np.uint8) if self.masks.dtype == bool else self.masks  # OpenCV knows no bool
-        return self._new(np.stack([function(mask) for mask in masks]).astype(self.masks.dtype), out_shape)
+    def _map(self, function: Callable[[np.ndarray, np.ndarray], np.ndarray], out_shape: Sequence[int]) -> BitmapMasks:
+        """``function`` takes a mask and an array of ``out_shape``, which it may fill and give back."""
+        mapped = np.empty((len(self), int(out_shape[0]), int(out_shape[1])), self.masks.dtype)
+        masks, out = (m.view(np.uint8) if m.dtype == bool else m for m in (self.masks, mapped))  # OpenCV knows no bool
+        for mask, row in zip(masks, out, strict=True):
+            filled = function(mask, row)
+            if filled is not row:
+                row[...] = filled
+        return self._new(mapped, out_shape)
 
     def _warp(self, function: Callable, out_shape: Sequence[int], fill_val: int) -> BitmapMasks:
         """``function`` keeps the canvas's size: its result is cut or filled up to ``out_shape``."""
-        warped = self._map(function, (self.height, self.width))
+        warped = self._map(lambda mask, _: function(mask), (self.height, self.width))
         if (warped.height, warped.width) == tuple(out_shape[:2]):
             return warped
         return warped.crop(np.array([0, 0, out_shape[1], out_shape[0]])).pad(out_shape[:2], fill_val)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import cv2
 import numpy as np
 import torch
 
@@ -97,9 +98,7 @@ class PolygonMasks(BaseInstanceMasks):
     def crop(self, bbox: np.ndarray) -> PolygonMasks:
         """Parts that cross the border are cut there, parts beyond it are dropped."""
         x1, y1, w, h = self._clipped(bbox)
-        moved = self._map(lambda x, y: (x - x1, y - y1), (h, w))
-        cut = [[part for part in (_cut(p, w, h) for p in instance) if len(part)] for instance in moved.masks]
-        return PolygonMasks(cut, h, w)
+        return self._map(lambda x, y: (x - x1, y - y1), (h, w), cut=True)
 
     def crop_and_resize(
         self,
@@ -135,7 +134,7 @@ class PolygonMasks(BaseInstanceMasks):
         check_direction(direction, AXIS_DIRECTIONS)
         _check_background(fill_val)
         dx, dy = (offset, 0) if direction == 'horizontal' else (0, offset)
-        return self._map(lambda x, y: (x + dx, y + dy), out_shape, clip=True)
+        return self._map(lambda x, y: (x + dx, y + dy), out_shape, cut=True)
 
     def shear(
         self,
@@ -148,7 +147,7 @@ class PolygonMasks(BaseInstanceMasks):
         check_direction(direction, AXIS_DIRECTIONS)
         _check_background(border_value)
         along_x, along_y = (magnitude, 0) if direction == 'horizontal' else (0, magnitude)
-        return self._map(lambda x, y: (x + along_x * y, y + along_y * x), out_shape, clip=True)
+        return self._map(lambda x, y: (x + along_x * y, y + along_y * x), out_shape, cut=True)
 
     def rotate(
         self,
@@ -167,7 +166,16 @@ class PolygonMasks(BaseInstanceMasks):
             x, y = x - cx, y - cy
             return cx + cos * x - sin * y, cy + sin * x + cos * y
 
-        return self._map(turn, out_shape, clip=True)
+        return self._map(turn, out_shape, cut=True)
+
+    def warp_affine(self, matrix: np.ndarray, out_shape: tuple[int, int]) -> PolygonMasks:
+        (a, b, dx), (c, d, dy) = np.float64(matrix[:2])
+
+        def move(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            x, y = x - 0.5, y - 0.5
+            return a * x + b * y + dx + 0.5, c * x + d * y + dy + 0.5
+
+        return self._map(move, out_shape, cut=True)
 
     @property
     def areas(self) -> np.ndarray:
@@ -177,8 +185,8 @@ class PolygonMasks(BaseInstanceMasks):
         return self.to_bitmap().masks
 
     def to_bitmap(self) -> BitmapMasks:
-        bitmaps = [polygon_to_bitmap(instance, self.height, self.width) for instance in self.masks]
-        return BitmapMasks(np.stack(bitmaps).astype(np.uint8) if bitmaps else [], self.height, self.width)
+        rles = [polygons_to_rle(instance, self.height, self.width) for instance in self.masks]
+        return BitmapMasks(decode_rles(rles, self.height, self.width), self.height, self.width)
 
     def get_bboxes(self) -> np.ndarray:
         boxes = np.zeros((len(self), 4), dtype=np.float32)
@@ -188,25 +196,38 @@ class PolygonMasks(BaseInstanceMasks):
                 box[:] = *points.min(axis=0), *points.max(axis=0)
         return boxes
 
-    def _map(self, move: Move, out_shape: Sequence[int], clip: bool = False) -> PolygonMasks:
-        """Move every point; with ``clip`` those that leave the new canvas are drawn to its border."""
+    def _map(self, move: Move, out_shape: Sequence[int], cut: bool = False) -> PolygonMasks:
+        """Move every point; with ``cut`` what leaves the new canvas is cut off."""
         height, width = out_shape[:2]
-
-        def placed(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            x, y = move(x, y)
-            return (np.clip(x, 0, width), np.clip(y, 0, height)) if clip else (x, y)
-
-        return PolygonMasks([[_moved(p, placed) for p in instance] for instance in self.masks], height, width)
+        masks = [[_moved(part, move) for part in instance] for instance in self.masks]
+        if cut:
+            masks = [[piece for part in instance if len(piece := _cut(part, width, height))] for instance in masks]
+        return PolygonMasks(masks, height, width)
 
 
 def polygon_to_bitmap(polygons: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
     """The union of ``polygons`` as a ``(height, width)`` bool array, drawn as COCO's tools draw it."""
-    if len(polygons) == 0:
-        return np.zeros((height, width), dtype=bool)
+    return decode_rles([polygons_to_rle(polygons, height, width)], height, width)[0].view(bool)
+
+
+def polygons_to_rle(polygons: Sequence[np.ndarray], height: int, width: int) -> dict:
+    """The union of ``polygons`` as a compressed RLE."""
     from pycocotools import mask as mask_utils
 
-    parts = [np.asarray(p, dtype=np.float64).tolist() for p in polygons]
-    return mask_utils.decode(mask_utils.merge(mask_utils.frPyObjects(parts, height, width))).astype(bool)
+    if len(polygons) == 0:
+        return mask_utils.frPyObjects({'counts': [height * width], 'size': [height, width]}, height, width)
+    parts = [np.asarray(part, dtype=np.float64).tolist() for part in polygons]
+    return mask_utils.merge(mask_utils.frPyObjects(parts, height, width))
+
+
+def decode_rles(rles: Sequence[dict], height: int, width: int) -> np.ndarray:
+    """``(n, height, width)`` uint8 masks of compressed RLEs, all of one size."""
+    from pycocotools import mask as mask_utils
+
+    masks = np.empty((len(rles), height, width), dtype=np.uint8)
+    for mask, rle in zip(masks, rles, strict=True):
+        cv2.transpose(mask_utils.decode(rle).T, dst=mask)  # an RLE runs down the columns
+    return masks
 
 
 def _as_float(part: np.ndarray) -> np.ndarray:

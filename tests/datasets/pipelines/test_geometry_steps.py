@@ -40,10 +40,23 @@ GEOMETRY = {
     'Pad': [dict(size=(100, 90)), dict(size_divisor=32), dict(pad_to_square=True)],
     'Expand': [dict(prob=1.0, seg_ignore_label=0)],
     'MinIoURandomCrop': [dict(min_ious=(0.1, 0.3))],
+    'Shear': [
+        dict(level=10, prob=1.0, img_fill_val=0, **NEAREST),
+        dict(level=5, prob=1.0, img_fill_val=0, direction='vertical', **NEAREST),
+    ],
+    'Translate': [
+        dict(level=1, prob=1.0, img_fill_val=0),
+        dict(level=1, prob=1.0, img_fill_val=0, direction='vertical'),
+    ],
+    'RandomShift': [dict(shift_ratio=1.0, max_shift_px=20)],
     'SegRescale': [],  # moves the semantic map alone, on purpose
 }
-COLOUR = {'Normalize', 'PhotoMetricDistortion', 'CutOut', 'YOLOXHSVRandomAug'}
-BOXES_ALONE = {'Mosaic', 'MixUp', 'RandomAffine'}  # refuse masks; tested in test_mixing_steps.py
+COLOUR = {
+    *('Normalize', 'PhotoMetricDistortion', 'CutOut', 'YOLOXHSVRandomAug', 'Corrupt'),
+    *('BrightnessTransform', 'ColorTransform', 'ContrastTransform', 'EqualizeTransform'),
+}
+# blend pixels, mix images, or take floats: see test_keypoints_follow_pixels.py and test_mixing_steps.py
+ELSEWHERE = {'Mosaic', 'MixUp', 'CopyPaste', 'RandomAffine', 'Rotate', 'RandomCenterCropPad'}
 CASES = [pytest.param(name, args, id=f'{name}-{i}') for name, cases in GEOMETRY.items() for i, args in enumerate(cases)]
 
 
@@ -53,8 +66,8 @@ def test_every_registered_transform_of_ours_is_known_here():
         for name, cls in PIPELINES.module_dict.items()
         if isinstance(cls, type) and issubclass(cls, Transform) and cls.__module__.startswith('mmdet_clone.')
     }
-    assert ours >= set(GEOMETRY) | COLOUR | BOXES_ALONE
-    assert ours <= set(GEOMETRY) | COLOUR | BOXES_ALONE, 'add the new step to GEOMETRY (then it is tested) or to COLOUR'
+    assert ours >= set(GEOMETRY) | COLOUR | ELSEWHERE
+    assert ours <= set(GEOMETRY) | COLOUR | ELSEWHERE, 'add the new step to GEOMETRY (then it is tested) or to COLOUR'
 
 
 @pytest.mark.parametrize(('name', 'args'), CASES)

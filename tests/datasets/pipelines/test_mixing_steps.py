@@ -1,4 +1,4 @@
-"""Steps that move boxes alone and mix images: Mosaic, MixUp, RandomAffine; and YOLOX's colours."""
+"""Steps that mix images: Mosaic, MixUp; RandomAffine, which follows them; and YOLOX's colours."""
 
 from __future__ import annotations
 
@@ -106,12 +106,17 @@ def test_mosaic_outside_of_a_mixing_data_set_says_where_it_belongs():
         build('Mosaic')(painted(1, [(1, 1, 9, 9)]))
 
 
-@pytest.mark.parametrize('name', ['Mosaic', 'MixUp', 'RandomAffine'])
-def test_samples_with_masks_are_refused(square_sample, name):
-    sample = square_sample()
-    sample['mix_results'] = [square_sample() for _ in range(3 if name == 'Mosaic' else 1)]
-    with pytest.raises(NotImplementedError, match='gt_masks, gt_semantic_seg'):
-        build(name)(sample)
+def test_mixup_refuses_semantic_maps_where_every_pixel_would_mean_two_things(square_sample):
+    with pytest.raises(NotImplementedError, match=r'gt_semantic_seg: load annotations without \(with_seg=False\)'):
+        build('MixUp')(dict(square_sample(), mix_results=[square_sample()]))
+
+
+def test_mosaic_lays_semantic_maps_as_it_lays_images(square_sample):
+    results = build('Mosaic', img_scale=(60, 80), center_ratio_range=(1.0, 1.0))(
+        dict(square_sample(), mix_results=[square_sample() for _ in range(3)])
+    )
+    seg = square_sample()['gt_semantic_seg']
+    assert (results['gt_semantic_seg'] == np.block([[seg, seg], [seg, seg]])).all()
 
 
 # ---------------------------------------------------------------------- MixUp

@@ -76,12 +76,20 @@ class BBoxHead(BaseModule):
 
         if with_avg_pool:
             self.avg_pool = nn.AvgPool2d(size)
-        width = in_channels * (1 if with_avg_pool else self.roi_feat_area)
-        self.build_predictors(width, width)
+        self.init_layers()
         if init_cfg is None:
             stds = {'fc_cls': 0.01} if with_cls else {}
             stds.update({'fc_reg': 0.001} if with_reg else {})
             self.init_cfg = [dict(type='Normal', std=std, override=dict(name=name)) for name, std in stds.items()]
+
+    def init_layers(self) -> None:
+        """Build the layers, the predictors first: optimizers number weights in this order, which checkpoints know."""
+        width = self.in_channels * self.area_of(in_map=True)
+        self.build_predictors(width, width)
+
+    def area_of(self, in_map: bool) -> int:
+        """By how much flattening widens features that are a map still; averaging leaves one value a channel."""
+        return self.roi_feat_area if in_map and not self.with_avg_pool else 1
 
     def build_predictors(self, cls_channels: int, reg_channels: int) -> None:
         """Build ``fc_cls`` and ``fc_reg`` on features of so many channels."""

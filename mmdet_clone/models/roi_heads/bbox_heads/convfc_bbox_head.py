@@ -58,6 +58,13 @@ class ConvFCBBoxHead(BBoxHead):
         loss_cls: dict | None = None,
         loss_bbox: dict | None = None,
     ) -> None:
+        self.num_shared_convs = self.shared_layers[0] if num_shared_convs is None else num_shared_convs
+        self.num_shared_fcs = self.shared_layers[1] if num_shared_fcs is None else num_shared_fcs
+        self.num_cls_convs, self.num_cls_fcs = num_cls_convs, num_cls_fcs
+        self.num_reg_convs, self.num_reg_fcs = num_reg_convs, num_reg_fcs
+        self.conv_out_channels, self.fc_out_channels = conv_out_channels, fc_out_channels
+        self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
+        self._check_layers(with_cls, with_reg)
         super().__init__(
             with_avg_pool=with_avg_pool,
             with_cls=with_cls,
@@ -74,55 +81,53 @@ class ConvFCBBoxHead(BBoxHead):
             loss_bbox=loss_bbox,
             init_cfg=init_cfg,
         )
-        name = type(self).__name__
-        num_shared_convs = self.shared_layers[0] if num_shared_convs is None else num_shared_convs
-        num_shared_fcs = self.shared_layers[1] if num_shared_fcs is None else num_shared_fcs
-        counts = dict(shared=(num_shared_convs, num_shared_fcs))
-        counts.update(cls=(num_cls_convs, num_cls_fcs), reg=(num_reg_convs, num_reg_fcs))
-        if not any(sum(pair) for pair in counts.values()):
-            raise ValueError(f'{name} needs at least one layer; BBoxHead is the head without any')
-        if num_shared_fcs and (num_cls_convs or num_reg_convs):
-            raise ValueError(f'{name} cannot have convolutions of a task behind num_shared_fcs={num_shared_fcs} layers')
-        for task, exists in (('cls', with_cls), ('reg', with_reg)):
-            if not exists and any(counts[task]):
-                raise ValueError(f'{name} has with_{task}=False, so num_{task}_convs and num_{task}_fcs must be 0')
-
-        self.num_shared_fcs = num_shared_fcs
-        self.conv_out_channels, self.fc_out_channels = conv_out_channels, fc_out_channels
-        self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
-        self.relu = nn.ReLU(inplace=True)
-        in_map = True  # whether features are a map still, or a vector already
-        self.shared_convs, self.shared_fcs, width = self._add_layers(*counts['shared'], in_channels, in_map)
-        in_map = num_shared_fcs == 0
-        self.cls_convs, self.cls_fcs, cls_width = self._add_layers(*counts['cls'], width, in_map)
-        self.reg_convs, self.reg_fcs, reg_width = self._add_layers(*counts['reg'], width, in_map)
-        self.build_predictors(
-            cls_width * self._area_of(in_map and num_cls_fcs == 0),
-            reg_width * self._area_of(in_map and num_reg_fcs == 0),
-        )
         if init_cfg is None:
             fcs = [dict(name=branch) for branch in ('shared_fcs', 'cls_fcs', 'reg_fcs')]
             self.init_cfg.append(dict(type='Xavier', distribution='uniform', override=fcs))
 
-    def _area_of(self, in_map: bool) -> int:
-        """By how much flattening widens the features; averaging leaves one value a channel."""
-        return self.roi_feat_area if in_map and not self.with_avg_pool else 1
+    def _num_layers(self, branch: str) -> tuple[int, int]:
+        """How many convolutions and fully connected layers ``'shared'``, ``'cls'`` or ``'reg'`` has."""
+        return getattr(self, f'num_{branch}_convs'), getattr(self, f'num_{branch}_fcs')
 
-    def _add_layers(
-        self, num_convs: int, num_fcs: int, channels: int, in_map: bool
-    ) -> tuple[nn.ModuleList, nn.ModuleList, int]:
+    def _check_layers(self, with_cls: bool, with_reg: bool) -> None:
+        name, shared_fcs = type(self).__name__, self.num_shared_fcs
+        if not any(sum(self._num_layers(branch)) for branch in ('shared', 'cls', 'reg')):
+            raise ValueError(f'{name} needs at least one layer; BBoxHead is the head without any')
+        if shared_fcs and (self.num_cls_convs or self.num_reg_convs):
+            raise ValueError(f'{name} cannot have convolutions of a task behind num_shared_fcs={shared_fcs} layers')
+        for task, exists in (('cls', with_cls), ('reg', with_reg)):
+            if not exists and any(self._num_layers(task)):
+                raise ValueError(f'{name} has with_{task}=False, so num_{task}_convs and num_{task}_fcs must be 0')
+
+    def init_layers(self) -> None:
+        in_map = self.num_shared_fcs == 0  # whether the tasks' layers get a map still, or a vector
+        self.shared_out_channels = self._width_behind('shared', self.in_channels)
+        self.cls_last_dim, self.reg_last_dim = (
+            self._width_behind(task, self.shared_out_channels) * self.area_of(in_map and self._num_layers(task)[1] == 0)
+            for task in ('cls', 'reg')
+        )
+        self.build_predictors(self.cls_last_dim, self.reg_last_dim)
+        self.relu = nn.ReLU(inplace=True)
+        self.shared_convs, self.shared_fcs = self._make_layers('shared', self.in_channels, in_map=True)
+        self.cls_convs, self.cls_fcs = self._make_layers('cls', self.shared_out_channels, in_map)
+        self.reg_convs, self.reg_fcs = self._make_layers('reg', self.shared_out_channels, in_map)
+
+    def _width_behind(self, branch: str, channels: int) -> int:
+        """Channels behind the layers of a branch on features of so many."""
+        num_convs, num_fcs = self._num_layers(branch)
+        return self.fc_out_channels if num_fcs else self.conv_out_channels if num_convs else channels
+
+    def _make_layers(self, branch: str, channels: int, in_map: bool) -> tuple[nn.ModuleList, nn.ModuleList]:
+        num_convs, num_fcs = self._num_layers(branch)
+        styles = dict(conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg)
         convs, fcs = nn.ModuleList(), nn.ModuleList()
         for _ in range(num_convs):
-            convs.append(
-                ConvModule(
-                    channels, self.conv_out_channels, 3, padding=1, conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg
-                )
-            )
+            convs.append(ConvModule(channels, self.conv_out_channels, 3, padding=1, **styles))
             channels = self.conv_out_channels
         for i in range(num_fcs):
-            fcs.append(nn.Linear(channels * self._area_of(in_map and i == 0), self.fc_out_channels))
+            fcs.append(nn.Linear(channels * self.area_of(in_map and i == 0), self.fc_out_channels))
             channels = self.fc_out_channels
-        return convs, fcs, channels
+        return convs, fcs
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Class scores (R, C + 1) before softmax, and box deltas (R, D), of features (R, channels, h, w)."""

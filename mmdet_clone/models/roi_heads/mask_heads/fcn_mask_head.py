@@ -22,7 +22,7 @@ from ...builder import HEADS, build_loss
 from ..predictors import build_conv
 from ..settings import RCNNTestSettings, RCNNTrainSettings
 
-__all__ = ['FCNMaskHead']
+__all__ = ['FCNMaskHead', 'mask_targets_of_image']
 
 UPSAMPLE_METHODS = (None, 'deconv', 'nearest', 'bilinear')
 
@@ -120,7 +120,7 @@ class FCNMaskHead(BaseModule):
             gt_masks: ``BitmapMasks`` or ``PolygonMasks`` of each image.
         """
         settings = RCNNTrainSettings.read(rcnn_train_cfg)
-        return torch.cat([_crop_masks(s, masks, settings) for s, masks in zip(sampling_results, gt_masks)])
+        return torch.cat([mask_targets_of_image(s, masks, settings) for s, masks in zip(sampling_results, gt_masks)])
 
     def loss(self, mask_pred: Tensor, mask_targets: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """``loss_mask``, on the mask of each region's class.
@@ -179,7 +179,7 @@ class FCNMaskHead(BaseModule):
         return by_class
 
 
-def _crop_masks(sample: object, gt_masks: object, settings: RCNNTrainSettings) -> Tensor:
+def mask_targets_of_image(sample: object, gt_masks: object, settings: RCNNTrainSettings) -> Tensor:
     """(positives, h, w) float targets of one image."""
     pos = sample.pos_bboxes
     if len(pos) == 0:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 __all__ = ['warn_of_unread_keys']
 
+_OURS = f'{__package__.partition(".")[0]}.'
 _told: set[tuple[str, str, str]] = set()
 
 
@@ -15,14 +16,15 @@ def warn_of_unread_keys(owner: object, name: str, cfg: dict | None, read: Collec
 
     It is a warning because published configs carry keys that no longer mean anything. Classes from outside this
     package may read what they like and are not checked.
+
+    Args:
+        owner: an object, or what a function that reads ``cfg`` is called.
     """
-    cls = type(owner)
-    if cfg is None or not cls.__module__.startswith(f'{__package__.partition(".")[0]}.'):
+    if cfg is None or not (isinstance(owner, str) or type(owner).__module__.startswith(_OURS)):
         return
-    unread = [key for key in cfg if key not in read and (cls.__name__, name, key) not in _told]
-    _told.update((cls.__name__, name, key) for key in unread)
+    reader = owner if isinstance(owner, str) else type(owner).__name__
+    unread = [key for key in cfg if key not in read and (reader, name, key) not in _told]
+    _told.update((reader, name, key) for key in unread)
     if unread:
-        warnings.warn(
-            f'{cls.__name__} ignores {", ".join(map(repr, unread))} in its {name}; it reads {", ".join(sorted(read))}',
-            stacklevel=3,
-        )
+        reads = ', '.join(sorted(read)) or 'nothing'
+        warnings.warn(f'{reader} ignores {", ".join(map(repr, unread))} in its {name}; it reads {reads}', stacklevel=3)

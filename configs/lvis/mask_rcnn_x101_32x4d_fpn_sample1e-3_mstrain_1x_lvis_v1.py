@@ -1,0 +1,9 @@
+_base_ = './mask_rcnn_r101_fpn_sample1e-3_mstrain_1x_lvis_v1.py'
+model = dict(
+    backbone=dict(
+        type='ResNeXt',
+        groups=32,
+        base_width=4,
+        init_cfg=dict(type='Pretrained', checkpoint='open-mmlab://resnext101_32x4d'),
+    )
+)
