@@ -73,7 +73,7 @@ def without(records, key):
 @pytest.fixture
 def peer(truth, detections, monkeypatch, tmp_path):
     """The numbers that the LVIS API gives."""
-    lvis = pytest.importorskip('lvis', reason='the reference implementation: pip install lvis')
+    lvis = pytest.importorskip('lvis', reason='the reference: pip install --no-deps lvis')
     monkeypatch.setattr(np, 'float', float, raising=False)  # its last version was written for numpy < 1.24
     logging.getLogger('lvis').setLevel(logging.ERROR)
     path = tmp_path / 'truth.json'
