@@ -100,7 +100,9 @@ def disturbed(ids, segments, categories, rng):
 
 
 def test_all_numbers_are_those_of_the_reference(coco20, tmp_path):
-    evaluation = pytest.importorskip('panopticapi.evaluation', reason='the reference: pip install --no-deps panopticapi-lite')
+    evaluation = pytest.importorskip(
+        'panopticapi.evaluation', reason='the reference: pip install --no-deps panopticapi-lite'
+    )
     truth, folder = coco20
     rng = np.random.default_rng(3)
     categories = {category['id']: category for category in truth['categories']}
