@@ -183,7 +183,7 @@ def view_of(sample: dict, steps: Sequence[StepTrace] = ()) -> SampleView:
         boxes=boxes,
         labels=np.asarray(sample.get('gt_labels', np.zeros(len(boxes), dtype=int))),
         masks=None if masks is None or len(masks) != len(boxes) else masks.to_ndarray(),
-        keypoints=None if keypoints is None else np.asarray(keypoints, dtype=float).reshape(len(boxes), -1, 3),
+        keypoints=None if keypoints is None else np.asarray(keypoints, dtype=float),
         ignored=np.asarray(sample.get('gt_bboxes_ignore', np.zeros((0, 4))), dtype=float).reshape(-1, 4),
         facts=[(key, _described(key, sample[key])) for key in _FACTS if sample.get(key) is not None],
         steps=steps,

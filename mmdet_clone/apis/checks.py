@@ -95,6 +95,29 @@ def _check_metric(dataset: Any, metric: str | Sequence[str] | None, source: str)
         )
 
 
+def check_formatting(dataset: Any, options: dict) -> str | None:
+    """The option of the data set's ``format_results`` that says where to write, if there is one.
+
+    Raises:
+        ValueError: it writes nothing, or does not take one of ``options``.
+    """
+    from mmdet_clone.datasets import CustomDataset
+
+    method, kind = getattr(type(dataset), 'format_results', None), type(dataset).__name__
+    if method in (None, CustomDataset.format_results):
+        raise ValueError(f'--format-only: {kind} has no format to write results in; --out FILE.pkl keeps them')
+    parameters = list(inspect.signature(method).parameters.values())[2:]  # after self and results
+    accepted = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+    takes_any = len(accepted) < len(parameters) and method.__module__.partition('.')[0] != 'mmdet_clone'
+    unknown = sorted(set(options) - set(accepted)) if not takes_any else []
+    if unknown:
+        raise ValueError(
+            f'--eval-options: {kind}.format_results does not take {", ".join(map(repr, unknown))}. '
+            f'It takes {", ".join(accepted)}'
+        )
+    return next((name for name in accepted if name.endswith('_prefix')), None)
+
+
 def check_save_best(dataset: Any, evaluation: dict) -> None:
     """Raise ``ValueError`` where ``evaluation.save_best`` names a figure that the evaluation will not give."""
     wanted = evaluation.get('save_best')

@@ -9,6 +9,7 @@ from typing import Any
 from mmdet_clone.apis.entry import parse_options
 from mmdet_clone.apis.saved_results import load_saved_results
 from mmdet_clone.config import load_config
+from mmdet_clone.datasets.coco_results import output_prefix
 from mmdet_clone.datasets.files import read_json
 
 _NEEDED = dict(bbox='bbox', segm='segmentation')
@@ -43,8 +44,9 @@ def from_config(
             'COCO: evaluate the parts of joined data sets one by one; confusion_matrix.py takes every format'
         )
     ground_truth = _covered(read_json(dataset.ann_file), dataset)
-    files, folder = dataset.format_results(saved.results)
+    prefix, folder = output_prefix(None)
     try:
+        files = dataset.results2json(saved.results, prefix)  # format_results may write another benchmark's
         found: Records = {}
         for kind in kinds:
             if kind not in files:
@@ -97,6 +99,6 @@ def check_records(records: Any, kind: str, ground_truth: dict, path: str) -> Non
         strange = {record[key] for record in records} - known
         if strange:
             raise ValueError(
-                f'{path} has {len(strange)} {key} that the annotations lack, such as {min(strange)}: were the results '
-                'made from another data set?'
+                f'{path} has {len(strange)} {key} that the annotations lack, such as {min(strange, key=str)}: were the '
+                'results made from another data set?'
             )

@@ -142,12 +142,14 @@ def run_testing(args: argparse.Namespace) -> dict | None:
 
 
 def _test(cfg: Config, args: argparse.Namespace) -> dict | None:
-    from mmdet_clone.apis.checks import check_evaluation, check_images
+    from mmdet_clone.apis.checks import check_evaluation, check_formatting, check_images
     from mmdet_clone.apis.test import multi_gpu_test, single_gpu_test
 
     dataset, loader = build_test_loader(cfg, distributed=args.launcher != 'none')
     if args.eval:
         check_evaluation(dataset, evaluation_arguments(cfg, args), '--eval and --eval-options')
+    if args.format_only:
+        check_formatting(dataset, parse_options(args.eval_options))
     check_images(dataset, 'data.test')
     model = load_for_test(cfg, args, dataset)
     check_num_classes(model, dataset)
@@ -242,17 +244,17 @@ def evaluate(dataset: Any, results: list, cfg: Config, args: argparse.Namespace)
 
 def format_results(dataset: Any, results: list, args: argparse.Namespace) -> None:
     """Write the results in the benchmark's format; next to the other outputs, if no place is given."""
-    import inspect
+    from mmdet_clone.apis.checks import check_formatting
 
     kwargs = parse_options(args.eval_options)
-    accepted = inspect.signature(dataset.format_results).parameters
-    if 'jsonfile_prefix' in accepted and 'jsonfile_prefix' not in kwargs:
+    name = check_formatting(dataset, kwargs)
+    if name and name not in kwargs:
         folder = Path(args.work_dir or Path('work_dirs') / Path(args.config).stem)
         folder.mkdir(parents=True, exist_ok=True)
-        kwargs['jsonfile_prefix'] = str(folder / 'results')
+        kwargs[name] = str(folder / 'results')
     dataset.format_results(results, **kwargs)
-    if 'jsonfile_prefix' in kwargs:
-        print(f'formatted results: {kwargs["jsonfile_prefix"]}.*.json')
+    if name:
+        print(f'formatted results: {kwargs[name]}' + ('.*.json' if name == 'jsonfile_prefix' else ''))
 
 
 def check_checkpoint_argument(path: str) -> None:

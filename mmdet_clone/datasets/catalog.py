@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 from mmengine.logging import print_log
 
 from ..registry import DATASETS
-from .checks import near_names
+from .checks import near_names, resolve_classes
 from .coco import CocoDataset
+from .coco_panoptic import CocoPanopticDataset
 
 _PATHS = ('ann_file', 'img_prefix', 'seg_prefix', 'ins_ann_file', 'proposal_file')
 
@@ -70,6 +71,8 @@ def register_dataset(name: str, kind: str | type, force: bool = False, **argumen
             f'{kind!r} is not in the dataset registry' + (f': did you mean {", ".join(near)}?' if near else '')
         )
     given = {key: _absolute(key, value) for key, value in arguments.items() if value is not None}
+    if 'classes' in given:
+        given['classes'] = resolve_classes(given['classes'], None)
     DATASETS.register_module(name, force=force, module=_factory(name, cls, given))
     _registered[name] = RegisteredDataset(cls, given)
 
@@ -179,7 +182,8 @@ def get_dataset_dicts(name: str) -> list[dict[str, Any]]:
         Per image ``file_name`` (with its folder), ``image_id``, ``height`` and ``width`` where the file tells them, and
         ``annotations``: each with ``bbox`` x1y1x2y2, ``category_id`` (the label, an index of the classes),
         ``iscrowd`` (1 for regions to ignore; their label is -1 where none is known) and, where there are masks,
-        ``segmentation``.
+        ``segmentation``. Of a panoptic data set, instead of those, ``pan_seg_file_name`` and ``segments_info``, dicts
+        of ``id`` and ``category_id``.
     """
     _find(name)
     dataset = DATASETS.build(dict(type=name, pipeline=[], test_mode=True))
@@ -192,13 +196,20 @@ def _as_dict(dataset: Any, idx: int) -> dict[str, Any]:
     objects = [
         dict(bbox=box.tolist(), category_id=int(label), iscrowd=0) for box, label in zip(ann['bboxes'], ann['labels'])
     ]
-    for item, mask in zip(objects, ann.get('masks') or ()):
+    panoptic = isinstance(dataset, CocoPanopticDataset)
+    for item, mask in zip(objects, () if panoptic else ann.get('masks') or ()):
         item['segmentation'] = mask
     ignored = ann.get('bboxes_ignore', ())
     labels = ann.get('labels_ignore', [-1] * len(ignored))
     objects += [dict(bbox=box.tolist(), category_id=int(c), iscrowd=1) for box, c in zip(ignored, labels)]
     path = osp.join(dataset.img_prefix or '', info['filename'])
-    return dict(file_name=path, image_id=info.get('id', info.get('img_id', idx)), **sizes, annotations=objects)
+    entry = dict(file_name=path, image_id=info.get('id', info.get('img_id', idx)), **sizes, annotations=objects)
+    return {**entry, **_panoptic_part(dataset, ann)} if panoptic else entry
+
+
+def _panoptic_part(dataset: CocoPanopticDataset, ann: dict) -> dict[str, Any]:
+    segments = [dict(id=segment['id'], category_id=segment['category']) for segment in ann['masks']]
+    return dict(pan_seg_file_name=osp.join(dataset.seg_prefix or '', ann['seg_map']), segments_info=segments)
 
 
 # ---------------------------------------------------------------------- behind the calls
@@ -218,7 +229,7 @@ def _factory(name: str, cls: type, given: dict[str, Any]) -> Callable:
     build.__doc__ = f'{cls.__name__} registered as {name!r}.'
     optional = [p.replace(default=given[key]) if key in given else p for key, p in accepted.items()]
     build.__signature__ = inspect.Signature([p.replace(kind=p.KEYWORD_ONLY) for p in optional])
-    build.CLASSES = tuple(given['classes']) if 'classes' in given else cls.CLASSES
+    build.CLASSES = given.get('classes', cls.CLASSES)
     build.PALETTE = None if 'classes' in given else cls.PALETTE
     return build
 

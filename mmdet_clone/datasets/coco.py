@@ -141,7 +141,10 @@ class CocoDataset(CustomDataset):
         if self._table_rows() is None or type(self)._labels_of is not CocoDataset._labels_of:
             return super().get_cat2imgs()
         owner, cat_ids = self.cat_ids_by_image()
-        return {label: np.unique(owner[cat_ids == cat_id]).tolist() for label, cat_id in enumerate(self.cat_ids)}
+        order = np.argsort(cat_ids, kind='stable')
+        present, first = np.unique(cat_ids[order], return_index=True)
+        images = dict(zip(present.tolist(), np.split(owner[order], first[1:])))
+        return {label: np.unique(images.get(cat_id, ())).tolist() for label, cat_id in enumerate(self.cat_ids)}
 
     def _table_rows(self) -> np.ndarray | None:
         """The row of each image in the table; ``None`` where annotations are dicts, or ``data_infos`` were changed."""
@@ -270,10 +273,10 @@ class CocoDataset(CustomDataset):
         self, results: list, proposal_nums: Sequence[int], iou_thrs: Sequence[float], logger: Any = None
     ) -> np.ndarray:
         """Average recall of proposals by numpy, one value per entry of ``proposal_nums``; crowds do not count."""
-        from ..evaluation.recall import eval_recalls
+        from ..evaluation.recall import as_proposals, eval_recalls
 
         truths = [self.get_ann_info(i) for i in range(len(self))]
-        proposals = [coco_results.as_proposals(result) for result in results]
+        proposals = [as_proposals(result) for result in results]
         recalls = eval_recalls([truth['bboxes'] for truth in truths], proposals, proposal_nums, iou_thrs, logger)
         return recalls.mean(axis=1)
 
@@ -319,11 +322,18 @@ class CocoDataset(CustomDataset):
     ) -> OrderedDict[str, float | str]:
         from ..evaluation.coco import paused_collection
         from ..evaluation.coco_metrics import evaluate_fast_recall, kind_for
+        from ..evaluation.report import say
 
         self._check_results(results)
         settings.check(metrics, self.METRICS)
         if jsonfile_prefix is not None:
             self.results2json(results, jsonfile_prefix)
+        shared = [name for name in metrics if name.startswith('proposal')]
+        if len(set(shared)) > 1:
+            say(
+                f'proposal and proposal_fast both give AR@N: both are written, those of {shared[-1]} returned',
+                settings.logger,
+            )
         numbers: OrderedDict[str, float | str] = OrderedDict()
         for name in metrics:
             if name == 'proposal_fast':

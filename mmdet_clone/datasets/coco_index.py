@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .coco_columns import CocoColumns, columns_of_dicts, columns_of_table
-from .coco_table import CocoTable
+from .coco_table import ANNOTATION_KEYS, IMAGE_KEYS, CocoTable
 from .coco_views import AnnotationsByImage, ImagesByCategory, entries_by_id, matching_ids
 from .files import read_json
 from .lazy_records import LazyList, LazyMapping
@@ -40,7 +41,8 @@ class CocoIndex:
     imgToAnns: Mapping[Any, list[dict]]
     catToImgs: Mapping[Any, list]
 
-    def __init__(self, annotation_file: str | dict | None = None) -> None:
+    def __init__(self, annotation_file: str | os.PathLike | dict | None = None) -> None:
+        annotation_file = os.fspath(annotation_file) if isinstance(annotation_file, os.PathLike) else annotation_file
         from_file = isinstance(annotation_file, str)
         self._dataset: dict | None = None
         self._table = load_table(annotation_file) if from_file else None
@@ -63,7 +65,7 @@ class CocoIndex:
 
     @property
     def table(self) -> CocoTable | None:
-        """The file's arrays, as long as they say what the entries say: ``None`` once one was changed, or for dicts."""
+        """The file's arrays; ``None`` for dicts, and once a value that they hold was set in an entry."""
         unchanged = self._table is not None and self._dataset is None
         return self._table if unchanged and self._images.rows is not None and self._anns.rows is not None else None
 
@@ -138,11 +140,12 @@ class CocoIndex:
 
     def _index_table(self, table: CocoTable) -> None:
         self._others = table.other_entries()
-        self._images = LazyList(table.image, np.arange(table.num_images))
-        self._anns = LazyList(table.annotation, table.ann_rows)
+        self._images = LazyList(table.image, np.arange(table.num_images), IMAGE_KEYS)
+        self._anns = LazyList(table.annotation, table.ann_rows, ANNOTATION_KEYS)
         self.cats = {cat['id']: cat for cat in self.categories}
         self.imgs, self.anns = entries_by_id(table, self._images, self._anns)
         by_image, by_category = AnnotationsByImage(table, self._anns), ImagesByCategory(table)
+        self._anns_of = by_image.find
         self.imgToAnns = LazyMapping(by_image.keys, by_image.find, by_image.read, missing=list)
         self.catToImgs = LazyMapping(by_category.keys, by_category.find, by_category.read, missing=list)
 
@@ -168,7 +171,8 @@ class CocoIndex:
     def getAnnIds(self, imgIds: Any = (), catIds: Any = (), areaRng: Any = (), iscrowd: bool | None = None) -> list:
         """Ids of the annotations that pass each filter given; ``areaRng`` is an open interval of pixels."""
         if self.table is not None:
-            return matching_ids(self.table, _as_list(imgIds), _as_list(catIds), areaRng, iscrowd)
+            spans = [self._anns_of(image_id) for image_id in _as_list(imgIds)] or None
+            return matching_ids(self.table, spans, _as_list(catIds), areaRng, iscrowd)
         imgIds, catIds = _as_list(imgIds), set(_as_list(catIds))
         anns = (ann for i in imgIds for ann in self.imgToAnns.get(i, ())) if imgIds else self.anns.values()
         return [

@@ -27,6 +27,8 @@ class OccludedSeparatedCocoDataset(CocoDataset):
         others: as of ``CocoDataset``.
     """
 
+    METRICS = CocoDataset.METRICS
+
     def __init__(
         self,
         ann_file: str,

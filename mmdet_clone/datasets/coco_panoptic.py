@@ -304,6 +304,12 @@ class CocoPanopticDataset(CocoDataset):
             raise ValueError(f"cannot evaluate 'PQ': the results hold {', '.join(results[0])} only")
         if self.seg_prefix is None:
             raise ValueError("evaluating 'PQ' needs seg_prefix, the folder of the annotations' PNG files")
+        without = [info['filename'] for info in self.data_infos if info['id'] not in self._png_of]
+        if without:
+            raise ValueError(
+                f"cannot evaluate 'PQ': {len(without)} of {len(self)} images have no annotation in {self.ann_file!r}, "
+                f'first {without[0]!r}: take them out of its images'
+            )
         tasks = (
             ImageTask(
                 osp.join(self.seg_prefix, info['segm_file']),

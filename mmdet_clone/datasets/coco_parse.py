@@ -6,6 +6,7 @@ import codecs
 import functools
 import mmap
 import operator
+import warnings
 from collections.abc import Iterable
 from itertools import chain
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from .coco_table import CocoTable, parse
 
+LARGE = 16 << 20  # bytes of a file from which on it matters how it is kept
 _CHUNK = 16384  # entries that are python objects at a time
 _NOTHING = 8  # a segmentation of fewer characters may be null, [] or the like
 
@@ -22,7 +24,8 @@ def table_from_json(path: str) -> CocoTable | None:
     """The table of a file.
 
     ``None`` for a file that is laid out in another way: that is no valid JSON, that lacks ids or boxes, whose ids are
-    texts or come twice, with a text where a number belongs. Whoever reads it then in the general way finds out.
+    texts or come twice, with a text where a number belongs. Whoever reads it then in the general way finds out, but
+    keeps dicts: for a large file a warning gives the reason.
     """
     import msgspec
 
@@ -31,10 +34,18 @@ def table_from_json(path: str) -> CocoTable | None:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (ValueError, OSError):  # empty, or on a file system that cannot map
             content = file.read()
+    table, reason = None, 'an id comes twice, or an entry is no list'
     try:
-        return _table(content)
-    except (msgspec.MsgspecError, UnicodeDecodeError, OverflowError):
-        return None
+        table = _table(content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, OverflowError) as error:
+        reason = str(error)
+    if table is None and len(content) >= LARGE:
+        warnings.warn(
+            f'{path!r} is not laid out as a COCO json usually is ({reason}): its annotations are kept as dicts, '
+            'which take several times the memory. Mend that entry, or write the file anew',
+            stacklevel=2,
+        )
+    return table
 
 
 def _table(content: Any) -> CocoTable | None:

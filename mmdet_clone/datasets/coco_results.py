@@ -132,12 +132,6 @@ def _as_rle(mask: Any) -> dict:
     return {**mask, 'counts': counts.decode() if isinstance(counts, bytes) else counts}
 
 
-def as_proposals(result: Any) -> np.ndarray:
-    """One array (n, 5) of an image's result, with the boxes of all classes where it has classes."""
-    boxes = result[0] if isinstance(result, tuple) else result
-    return boxes if isinstance(boxes, np.ndarray) else np.concatenate([b.reshape(-1, 5) for b in boxes])
-
-
 def write(found: dict[str, list[dict]] | Iterable[tuple[str, list[dict]]], outfile_prefix: str) -> dict[str, str]:
     """Write each kind of record as ``prefix.<kind>.json``; box detections serve as proposals too.
 

@@ -11,11 +11,17 @@ from __future__ import annotations
 import functools
 import json
 import operator
+import os
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
+# what the arrays say of an entry, and ``CocoTable.shapes``
+IMAGE_KEYS = frozenset(('id', 'file_name', 'width', 'height'))
+ANNOTATION_KEYS = frozenset(
+    ('id', 'image_id', 'category_id', 'bbox', 'area', 'iscrowd', 'ignore', 'segmentation', 'keypoints')
+)
 _FIRST, _LAST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 
 
@@ -113,7 +119,8 @@ class CocoTable:
         """A table that lies in a file travels to another process of the machine as the file's name."""
         from .table_cache import open_again
 
-        return (open_again, (self.path,)) if self.path else (CocoTable, tuple(self.arrays().values()))
+        stored = self.path is not None and os.path.exists(self.path)  # the cache may have been cleared
+        return (open_again, (self.path,)) if stored else (CocoTable, tuple(self.arrays().values()))
 
     def __deepcopy__(self, memo: dict) -> CocoTable:
         return self  # nothing of it changes

@@ -78,15 +78,18 @@ class ImagesByCategory:
 
 
 def matching_ids(
-    table: CocoTable, image_ids: list, category_ids: list, area_range: Sequence[float], crowd: bool | None
+    table: CocoTable,
+    spans: list[slice | None] | None,
+    category_ids: list,
+    area_range: Sequence[float],
+    crowd: bool | None,
 ) -> list[int]:
-    """``getAnnIds`` on the columns."""
-    if image_ids:
-        found = [table.image_row(image_id) for image_id in image_ids]
-        spans = [_span(table.anns_of(row)) for row in found if row is not None]
-        rows = np.concatenate(spans) if spans else np.zeros(0, np.int64)
-    else:
+    """``getAnnIds`` on the columns, among the annotations of ``spans``, or all."""
+    if spans is None:
         rows = table.ann_rows
+    else:
+        found = [np.arange(span.start, span.stop) for span in spans if span is not None]
+        rows = np.concatenate([np.zeros(0, np.int64), *found])
     keep = np.ones(len(rows), dtype=bool)
     if category_ids:
         keep &= np.isin(table.ann_category_ids[rows], category_ids)
@@ -95,7 +98,3 @@ def matching_ids(
     if crowd is not None:
         keep &= table.crowd[rows] == bool(crowd)
     return table.ann_ids[rows[keep]].tolist()
-
-
-def _span(rows: slice) -> np.ndarray:
-    return np.arange(rows.start, rows.stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import os.path as osp
 from typing import Any
 
@@ -33,8 +34,9 @@ def storage_backend(file_client_args: dict | None, uri: str | None = None) -> Ba
     raise ValueError(f'file_client_args: no file backend {name!r}; there are disk, {", ".join(sorted(backends))}')
 
 
-def join_root(data_root: str | None, path: str | None) -> str | None:
+def join_root(data_root: str | None, path: str | os.PathLike | None) -> str | None:
     """``path`` under ``data_root``, unless it is absolute, has a scheme, or either is missing."""
+    path = os.fspath(path) if isinstance(path, os.PathLike) else path
     if path is None or not data_root or osp.isabs(path) or '://' in path:
         return path
     return osp.join(data_root, path)
@@ -67,7 +69,7 @@ def read_lines(path: str) -> list[str]:
 
 def missing_path(name: str, path: str, data_root: str | None, kind: str = 'file') -> str:
     """The message for an absent ``ann_file`` or ``img_prefix``: the path, its parts, where it breaks off."""
-    parts = f'{name}={_part_after(data_root, path)!r}' + (f', data_root={data_root!r}' if data_root else '')
+    parts = f'{name}={_part_after(data_root, path)!r}' + (f', data_root={os.fspath(data_root)!r}' if data_root else '')
     return (
         f'{name}: no such {kind}: {path!r} (from {parts}; working directory {osp.abspath(".")!r}). '
         f'The part that exists is {_existing_part(path)!r}: correct {name}' + (' or data_root' if data_root else '')
@@ -75,7 +77,7 @@ def missing_path(name: str, path: str, data_root: str | None, kind: str = 'file'
 
 
 def _part_after(data_root: str | None, path: str) -> str:
-    return osp.relpath(path, data_root) if data_root and path.startswith(data_root) else path
+    return osp.relpath(path, data_root) if data_root and path.startswith(os.fspath(data_root)) else path
 
 
 def _existing_part(path: str) -> str:

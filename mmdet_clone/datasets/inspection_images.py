@@ -67,7 +67,7 @@ def look_at_image(
     """
     try:
         data = read(path)
-    except OSError:
+    except (OSError, ValueError):  # the latter for a name that no file can have
         return [('missing_image', f'there is no {path}')]
     try:
         img = decode_image(data, path, color_type)
@@ -138,17 +138,23 @@ def same_content(first: Sequence[str], second: Sequence[str]) -> list[tuple[str,
 def _size(path: str) -> int | None:
     try:
         return os.path.getsize(path)
-    except OSError:
+    except (OSError, ValueError):
         return None
 
 
-def _ends(path: str) -> bytes:
-    with open(path, 'rb') as file:
-        head = file.read(_SAMPLE)
-        file.seek(-min(os.path.getsize(path), _SAMPLE), os.SEEK_END)
-        return hashlib.blake2b(head + file.read()).digest()
+def _ends(path: str) -> bytes | None:
+    try:
+        with open(path, 'rb') as file:
+            head = file.read(_SAMPLE)
+            file.seek(-min(os.path.getsize(path), _SAMPLE), os.SEEK_END)
+            return hashlib.blake2b(head + file.read()).digest()
+    except OSError:  # a folder, or not ours to read
+        return None
 
 
-def _digest(path: str) -> bytes:
-    with open(path, 'rb') as file:
-        return hashlib.blake2b(file.read()).digest()
+def _digest(path: str) -> bytes | None:
+    try:
+        with open(path, 'rb') as file:
+            return hashlib.blake2b(file.read()).digest()
+    except OSError:
+        return None

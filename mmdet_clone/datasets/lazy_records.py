@@ -8,18 +8,46 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableSequence, Sequence
 from typing import Any
 
 import numpy as np
 
 
+class Changed(dict):
+    """Row -> the entry that was changed.
+
+    Args:
+        keys: those whose values the storage holds beside the entries too; ``None`` for all.
+    """
+
+    def __init__(self, keys: Collection[str] | None = None) -> None:
+        super().__init__()
+        self._keys = keys
+        self.contradicts = False  # whether an entry says something else than what is held beside it
+
+    def note(self, record: Record, method: str, args: tuple) -> Record:
+        """Keep ``record``, of which a method of ``dict`` is about to be called, or the one kept before."""
+        self.contradicts |= self._keys is None or method != '__setitem__' or args[0] in self._keys
+        return self.setdefault(record._row, record)
+
+    def __reduce__(self) -> tuple:
+        return _changed, (self._keys, self.contradicts, {row: dict(record) for row, record in self.items()})
+
+
+def _changed(keys: Collection[str] | None, contradicts: bool, entries: dict[int, dict]) -> Changed:
+    again = Changed(keys)
+    again.contradicts = contradicts
+    again.update({row: Record(entry, again, row) for row, entry in entries.items()})
+    return again
+
+
 class Record(dict):
-    """A dict made from compact storage. ``store`` learns of its first change."""
+    """A dict made from compact storage. ``store`` learns of its changes."""
 
     __slots__ = ('_row', '_store')
 
-    def __init__(self, content: dict, store: dict[int, Record], row: int) -> None:
+    def __init__(self, content: dict, store: Changed, row: int) -> None:
         super().__init__(content)
         self._store = store
         self._row = row
@@ -33,7 +61,7 @@ def _noting(name: str) -> Callable:
     change = getattr(dict, name)
 
     def method(self: Record, *args: Any, **kwargs: Any) -> Any:
-        kept = self._store.setdefault(self._row, self)
+        kept = self._store.note(self, name, args)
         if kept is not self:  # the entry was asked for twice before either was changed
             change(kept, *args, **kwargs)
         return change(self, *args, **kwargs)
@@ -54,18 +82,20 @@ class LazyList(MutableSequence):
     Args:
         read: makes the dict of a row.
         rows: (n,) the rows of the entries.
+        keys: those whose values the storage holds in other ways too, so that setting others needs no care; by default
+            all.
     """
 
-    def __init__(self, read: Callable[[int], dict], rows: np.ndarray) -> None:
+    def __init__(self, read: Callable[[int], dict], rows: np.ndarray, keys: Collection[str] | None = None) -> None:
         self._read = read
         self._rows = rows
-        self._changed: dict[int, Record] = {}
+        self._changed = Changed(keys)
         self._own: list | None = None
 
     @property
     def rows(self) -> np.ndarray | None:
-        """(n,) the rows of the entries; ``None`` once an entry was changed."""
-        return self._rows if self._own is None and not self._changed else None
+        """(n,) the rows of the entries; ``None`` once an entry says something else than the storage."""
+        return self._rows if self._own is None and not self._changed.contradicts else None
 
     def reads_by(self, read: Callable[[int], dict]) -> bool:
         return self._own is None and self._read == read
@@ -90,10 +120,10 @@ class LazyList(MutableSequence):
             self._own = list(self)
         return self._own
 
-    def take(self, indices: Sequence[int] | np.ndarray) -> LazyList:
+    def take(self, indices: Sequence[int] | np.ndarray) -> LazyList | list:
         """The entries of some indices, as lazily."""
         if self._own is not None:
-            return LazyList(self._own.__getitem__, np.asarray(indices, dtype=np.int64))
+            return [self._own[i] for i in indices]
         part = LazyList(self._read, self._rows[np.asarray(indices, dtype=np.int64)])
         part._changed = self._changed
         return part
@@ -121,6 +151,9 @@ class LazyList(MutableSequence):
 
     def insert(self, index: int, value: Any) -> None:
         self._as_list().insert(index, value)
+
+    def copy(self) -> list:
+        return list(self)
 
     def sort(self, *, key: Callable | None = None, reverse: bool = False) -> None:
         self._as_list().sort(key=key, reverse=reverse)

@@ -292,6 +292,7 @@ class OpenImagesDataset(CustomDataset):
     def _expanded(self, results: list, annotations: list[dict]) -> tuple[list, list[dict]]:
         """Results and annotations with the classes above, and what was not verified left out."""
         from ..evaluation.openimages import expand_annotation, expand_detections
+        from ..evaluation.voc_map import check_number_of_classes
 
         matrix = self._checked_tree() if self.get_supercategory else None
         if matrix is not None:
@@ -303,6 +304,7 @@ class OpenImagesDataset(CustomDataset):
             labels = self.get_image_level_ann(self.image_level_ann_file)
             verified = [np.union1d(of_boxes, of_image) for of_boxes, of_image in zip(verified, labels)]
         boxes = [result[0] if isinstance(result, tuple) else result for result in results]
+        check_number_of_classes(boxes, self.CLASSES)
         pairs = zip(boxes, verified, strict=True)
         return [expand_detections(dets, known, matrix, self.filter_labels) for dets, known in pairs], annotations
 

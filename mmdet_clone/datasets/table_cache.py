@@ -1,8 +1,8 @@
 """Annotation tables in files, which all processes of a machine map: parsed once, and held once.
 
 A file is found by the content of the annotation file, whatever its name or date, and is used only if its own checksum
-is right. It begins with magic bytes, the length of the header, the checksum of all that follows, and the header: JSON
-that says where each array lies.
+is right. It begins with magic bytes, the checksum of the header and the arrays, the length of the header, and the
+header: JSON that says where each array lies.
 """
 
 from __future__ import annotations
@@ -22,11 +22,16 @@ from typing import Any, BinaryIO
 import numpy as np
 from mmengine.logging import print_log
 
-from .coco_parse import table_from_json
+from .coco_parse import LARGE, table_from_json
 from .coco_table import CocoTable
 
+try:
+    import fcntl
+except ImportError:  # Windows, which does not let a mapped file be removed
+    fcntl = None
+
 FOLDER_VARIABLE = 'MMDET_CLONE_CACHE'
-LEAST_BYTES = 16 << 20  # parsing a smaller annotation file takes no longer than looking for its table
+LEAST_BYTES = LARGE  # parsing a smaller annotation file takes no longer than looking for its table
 _FORMAT = 1  # counts the layouts of these files and of CocoTable
 _SUFFIX = '.cocotable'
 _MAGIC = b'MMDETCLONE\0\0'
@@ -60,12 +65,19 @@ def load_table(path: str) -> CocoTable | None:
     folder = cache_folder()
     if folder is None or os.path.getsize(path) < LEAST_BYTES:
         return table_from_json(path)
+    before = _stamp(path)
     key = content_key(path)
     cached = folder / f'{key}{_SUFFIX}'
     table = _usable(cached, key)
     if table is not None:
         return table
-    return _made(path, key, cached)
+    return _made(path, key, cached, before)
+
+
+def _stamp(path: str) -> tuple[int, ...]:
+    """Differs once a file was written to or replaced: the time of the last change of its inode cannot be set."""
+    stat = os.stat(path)
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def content_key(path: str) -> str:
@@ -78,7 +90,7 @@ def content_key(path: str) -> str:
 
 
 def open_again(path: str) -> CocoTable:
-    """Map a table whose file this or another process has checked before."""
+    """Map a table whose file the process that this one works for has checked, and keeps locked."""
     with open(path, 'rb') as file:
         return _mapped(file, _header(file), path)
 
@@ -96,8 +108,11 @@ def _usable(cached: Path, key: str) -> CocoTable | None:
     return table
 
 
-def _made(path: str, key: str, cached: Path) -> CocoTable | None:
-    """Parse the file and leave its table in the cache; other processes wait meanwhile and then map the same."""
+def _made(path: str, key: str, cached: Path, stamp: tuple[int, ...]) -> CocoTable | None:
+    """Parse the file and leave its table in the cache; other processes wait meanwhile and then map the same.
+
+    ``stamp`` is that of the file before ``key`` was taken.
+    """
     import filelock
 
     try:
@@ -111,7 +126,9 @@ def _made(path: str, key: str, cached: Path) -> CocoTable | None:
         with contextlib.suppress(OSError, UnusableCacheError):
             return read_table(cached, key)  # made while we waited
         table = table_from_json(path)
-        return table and _stored(table, path, key, cached)
+        if table is None or _stamp(path) != stamp:  # written to meanwhile: the key is of another content
+            return table
+        return _stored(table, path, key, cached)
     finally:
         lock.release()
 
@@ -121,22 +138,26 @@ def _stored(table: CocoTable, path: str, key: str, cached: Path) -> CocoTable:
     _remove_leftovers(cached, path)
     try:
         write_table(table, cached, key, path)
-        stored = read_table(cached, key)
+        stored, size = read_table(cached, key), os.path.getsize(cached)
     except (OSError, UnusableCacheError) as error:
         _say(f'the annotations of {path} could not be cached, each process holds its own copy: {error}')
         return table
-    _say(f'cached the annotations of {path} in {cached} ({os.path.getsize(cached) >> 20} MB)', logging.INFO)
+    _say(f'cached the annotations of {path} in {cached} ({size >> 20} MB)', logging.INFO)
     return stored
 
 
 def _remove_leftovers(cached: Path, source: str) -> None:
-    """Remove what a process left that was stopped while writing, and the tables of earlier contents of ``source``."""
-    for other in cached.parent.glob(f'*{_SUFFIX}*.part'):
-        if other.name.startswith(cached.name):  # we hold its lock
-            other.unlink(missing_ok=True)
+    """Remove what a process left that was stopped while writing, and the tables of earlier contents of ``source``.
+
+    A table that a process maps stays: on a network file system, mapped pages of a removed file end the process.
+    """
+    for other in cached.parent.glob(f'{cached.name}.*.part'):  # we hold its lock
+        with contextlib.suppress(OSError):
+            other.unlink()
     for other in cached.parent.glob(f'*{_SUFFIX}'):
-        with contextlib.suppress(OSError, UnusableCacheError), open(other, 'rb') as file:
-            if other != cached and _header(file)['source'] == os.path.abspath(source):
+        with contextlib.suppress(OSError, UnusableCacheError), open(other, 'r+b') as file:
+            if other != cached and _header(file).get('source') == os.path.abspath(source):
+                _lock(file, shared=False)  # fails where ``read_table`` has locked it; NFS asks for 'r+b'
                 other.unlink()
 
 
@@ -157,7 +178,7 @@ def write_table(table: CocoTable, path: Path, key: str, source: str) -> None:
     header += b' ' * (-(_START.size + len(header)) % _ALIGN)
     part = path.with_name(f'{path.name}.{os.getpid()}.part')
     try:
-        with open(part, 'wb') as file:
+        with open(part, 'xb') as file:  # follows no link that someone else may have put there
             file.write(_START.pack(b'', 0, len(header)))
             checksum = _write(file, header, 0)
             for array in arrays.values():
@@ -192,16 +213,18 @@ def _write(file: BinaryIO, content: Any, checksum: int) -> int:
 
 
 def read_table(path: Path, key: str) -> CocoTable:
-    """Map a table.
+    """Map a table. Its file is locked against removal as long as the arrays live, for a mapping keeps it open.
 
     Raises:
         UnusableCacheError: it is cut off, damaged, of another version or of another annotation file.
     """
     with open(path, 'rb') as file:
+        with contextlib.suppress(OSError):  # a file system without locks
+            _lock(file, shared=True)
         header = _header(file)
-        if header['format'] != _FORMAT:
-            raise UnusableCacheError(f'it has format {header["format"]}, this version reads {_FORMAT}')
-        if header['key'] != key:
+        if header.get('format') != _FORMAT:
+            raise UnusableCacheError(f'it has format {header.get("format")}, this version reads {_FORMAT}')
+        if header.get('key') != key:
             raise UnusableCacheError('it was made from another annotation file')
         _check_sum(file)
         return _mapped(file, header, str(path))
@@ -242,9 +265,18 @@ def _blocks(file: BinaryIO) -> Iterator[memoryview]:
 
 def _mapped(file: BinaryIO, header: dict, path: str) -> CocoTable:
     content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    arrays = {}
-    for name, place in header['arrays'].items():
-        count = int(np.prod(place['shape']))
-        array = np.frombuffer(content, place['dtype'], count, header['begin'] + place['start'])
-        arrays[name] = array.reshape(place['shape'])
-    return CocoTable(**arrays, path=path)
+    try:
+        arrays = {name: _array(content, header['begin'], place) for name, place in header['arrays'].items()}
+        return CocoTable(**arrays, path=path)
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise UnusableCacheError('its arrays are not those of a table') from error
+
+
+def _lock(file: BinaryIO, shared: bool) -> None:
+    if fcntl is not None:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+
+
+def _array(content: mmap.mmap, begin: int, place: dict) -> np.ndarray:
+    flat = np.frombuffer(content, place['dtype'], int(np.prod(place['shape'])), begin + place['start'])
+    return flat.reshape(place['shape'])

@@ -21,6 +21,7 @@ class VOCDataset(XMLDataset):
 
     CLASSES = VOC_CLASSES
     PALETTE = VOC_PALETTE
+    METRICS = XMLDataset.METRICS
 
     @property
     def year(self) -> int | None:

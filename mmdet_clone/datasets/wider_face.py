@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..registry import DATASETS
 from .xml_style import VOCFile, XMLDataset
 
@@ -53,7 +55,9 @@ class WIDERFaceDataset(XMLDataset):
         from ..evaluation.wider_face import evaluate_wider, read_ground_truth
 
         self._check_results(results)
+        if np.size(iou_thr) != 1:
+            raise ValueError(f"metric='wider' takes one iou_thr, got {iou_thr}")
         truths = read_ground_truth(gt_dir)
         faces = [result[0] if isinstance(result, list | tuple) else result for result in results]
         names = [osp.splitext(osp.basename(info['filename']))[0] for info in self.data_infos]
-        return evaluate_wider(dict(zip(names, faces, strict=True)), truths, float(iou_thr), logger)
+        return evaluate_wider(dict(zip(names, faces, strict=True)), truths, float(np.ravel(iou_thr)[0]), logger)

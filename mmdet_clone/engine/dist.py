@@ -8,6 +8,7 @@ import pickle
 import re
 import subprocess
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,17 +103,19 @@ def gather_by_files(value: Any, folder: str | os.PathLike) -> list[Any] | None:
     token = broadcast_object(uuid.uuid4().hex)
     paths = [Path(folder) / f'results_{token}_{i}.pkl' for i in range(world_size)]
     Path(folder).mkdir(parents=True, exist_ok=True)
-    paths[rank].write_bytes(pickle.dumps(value))
+    with open(paths[rank], 'xb', opener=partial(os.open, mode=0o600)) as file:  # not for others to read or replace
+        pickle.dump(value, file)
     barrier()
     if rank != 0:
         return None
-    unseen = [str(path) for path in paths if not path.is_file()]
-    if unseen:
-        raise FileNotFoundError(f'tmpdir {folder} must be a folder that all processes see: there is no {unseen[0]}')
-    parts = [pickle.loads(path.read_bytes()) for path in paths]
-    for path in paths:
-        path.unlink()
-    return parts
+    try:
+        unseen = [str(path) for path in paths if not path.is_file()]
+        if unseen:
+            raise FileNotFoundError(f'tmpdir {folder} must be a folder that all processes see: there is no {unseen[0]}')
+        return [pickle.loads(path.read_bytes()) for path in paths]
+    finally:
+        for path in paths:
+            path.unlink(missing_ok=True)
 
 
 def wrap_ddp(model: nn.Module, find_unused_parameters: bool = False, **ddp_args: Any) -> nn.Module:

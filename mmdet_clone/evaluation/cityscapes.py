@@ -44,7 +44,8 @@ def _write_image(result: tuple, name: str, class_names: Sequence[str], folder: s
     lines = []
     for i, (label, score, mask) in enumerate(_instances(result, name)):
         png = f'{name}_{i}_{class_names[label]}.png'
-        cv2.imwrite(osp.join(folder, png), mask)
+        if not cv2.imwrite(osp.join(folder, png), mask):
+            raise OSError(f'cannot write {osp.join(folder, png)!r}')
         lines.append(f'{png} {LABEL_IDS[class_names[label]]} {score}\n')
     path = osp.join(folder, f'{name}_pred.txt')
     with open(path, 'w') as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib.util
+import numbers
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -88,7 +89,7 @@ def coco_eval(
     if iou_type not in IOU_TYPES:
         raise ValueError(f'iou_type must be one of {IOU_TYPES}, got {iou_type!r}')
     _check_same_images(ground_truth, detections)
-    coco_class, eval_class = _library(choose_backend(backend, 'silent'))
+    coco_class, eval_class = _library(backend, ground_truth)
     category = None if use_cats else 1
     if category:  # faster-coco-eval drops categories that the ground truth does not define even then
         ground_truth = {**ground_truth, 'categories': [dict(id=1, name='object')]}
@@ -100,12 +101,7 @@ def coco_eval(
         parameters = evaluation.params
         parameters.catIds = sorted(truth_api.getCatIds())
         parameters.useCats = int(use_cats)
-        if max_dets is not None:
-            parameters.maxDets = sorted(int(limit) for limit in max_dets)
-        if iou_thrs is not None:
-            parameters.iouThrs = np.atleast_1d(np.asarray(iou_thrs, dtype=float))
-        if area_ranges is not None:
-            parameters.areaRng = [list(bounds) for bounds in area_ranges]
+        _limit(parameters, max_dets, iou_thrs, area_ranges)
         if iou_type == 'keypoints':
             parameters.kpt_oks_sigmas = _checked_sigmas(sigmas, parameters.kpt_oks_sigmas, truths, detections)
         evaluation.evaluate()
@@ -120,14 +116,35 @@ def coco_eval(
     )
 
 
-def _library(backend: str) -> tuple[type, type]:
-    if backend == 'pycocotools':
+def _library(asked: str | None, ground_truth: dict) -> tuple[type, type]:
+    if choose_backend(asked, 'silent') == 'pycocotools' or not _has_integer_ids(ground_truth):
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
     else:
         from faster_coco_eval import COCO
         from faster_coco_eval import COCOeval_faster as COCOeval
     return COCO, COCOeval
+
+
+def _limit(
+    parameters: Any,
+    max_dets: Sequence[int] | None,
+    iou_thrs: Sequence[float] | None,
+    area_ranges: Sequence[tuple[float, float]] | None,
+) -> None:
+    """Change what is given of the library's own limits."""
+    if max_dets is not None:
+        parameters.maxDets = sorted(int(limit) for limit in max_dets)
+    if iou_thrs is not None:
+        parameters.iouThrs = np.atleast_1d(np.asarray(iou_thrs, dtype=float))
+    if area_ranges is not None:
+        parameters.areaRng = [list(bounds) for bounds in area_ranges]
+
+
+def _has_integer_ids(ground_truth: dict) -> bool:
+    """Whether faster-coco-eval can tell images and categories apart: it reads ``'012'`` as 12 and fails on names."""
+    entries = (*ground_truth['images'], *ground_truth['categories'])
+    return all(isinstance(entry['id'], numbers.Integral) for entry in entries)
 
 
 def _check_same_images(ground_truth: dict, detections: list[dict]) -> None:

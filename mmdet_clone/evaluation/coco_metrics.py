@@ -65,8 +65,7 @@ class CocoMetrics:
             cat_ids: the category id of each label.
         """
         say(f'\nEvaluating {metric}...', self.logger)
-        if not detections:
-            say(f'The results hold no detection at all: every {metric} number is 0', self.logger)
+        self._say_if_empty(ground_truth, detections, metric)
         scores = coco_eval(
             ground_truth,
             detections,
@@ -81,6 +80,12 @@ class CocoMetrics:
         if self.classwise and metric != 'proposal':
             say('\n' + classwise_table(scores, class_names, cat_ids), self.logger)
         return self._chosen(scores, metric)
+
+    def _say_if_empty(self, ground_truth: dict, detections: list[dict], metric: str) -> None:
+        if not ground_truth['annotations']:
+            say(f'The annotations hold no object of the classes: every {metric} number is -1', self.logger)
+        elif not detections:
+            say(f'The results hold no detection at all: every {metric} number is 0', self.logger)
 
     def _chosen(self, scores: CocoScores, metric: str) -> OrderedDict[str, float | str]:
         """The numbers asked for; by default AR for proposals, mAP for boxes and masks, all for keypoints."""

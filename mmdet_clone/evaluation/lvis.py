@@ -99,6 +99,7 @@ def _check_lvis(ground_truth: dict) -> None:
     for name, keys in (
         ('images', ('neg_category_ids', 'not_exhaustive_category_ids')),
         ('categories', ('frequency',)),
+        ('annotations', ('area',)),
     ):
         for entry in ground_truth[name]:
             lacking = [key for key in keys if key not in entry]
@@ -187,8 +188,7 @@ class LvisMetrics(CocoMetrics):
     ) -> OrderedDict[str, float | str]:
         """As of :class:`CocoMetrics`."""
         say(f'\nEvaluating {metric}...', self.logger)
-        if not detections:
-            say(f'The results hold no detection at all: every {metric} number is 0', self.logger)
+        self._say_if_empty(ground_truth, detections, metric)
         scores = lvis_eval(
             ground_truth,
             detections,

@@ -49,6 +49,12 @@ def eval_recalls(
     return recalls
 
 
+def as_proposals(result: Any) -> np.ndarray:
+    """One array (n, 5) of an image's result, with the boxes of all classes where it has classes."""
+    boxes = result[0] if isinstance(result, tuple) else result
+    return boxes if isinstance(boxes, np.ndarray) else np.concatenate([b.reshape(-1, 5) for b in boxes])
+
+
 def _best_first(boxes: np.ndarray) -> np.ndarray:
     if boxes.ndim == 2 and boxes.shape[1] == 5:
         boxes = boxes[np.argsort(-boxes[:, 4], kind='stable'), :4]

@@ -14,7 +14,7 @@ import numpy as np
 
 from .bbox_overlaps import bbox_overlaps, box_areas
 from .class_names import get_classes
-from .recall import eval_recalls
+from .recall import as_proposals, eval_recalls
 from .report import check_metrics, say, table
 
 _EPS = np.finfo(np.float32).eps
@@ -257,11 +257,13 @@ def evaluate_as_voc(
     check_metrics(metrics, ('mAP', 'recall'))
     thresholds = [float(t) for t in np.atleast_1d(iou_thr)]
     if metrics == ['recall']:
-        truths = [ann['bboxes'] for ann in annotations]
-        recalls = eval_recalls(truths, results, proposal_nums, thresholds, logger, use_legacy_coordinate)
-        return _recall_numbers(recalls, proposal_nums, thresholds)
+        truths, nums = [ann['bboxes'] for ann in annotations], [int(num) for num in np.atleast_1d(proposal_nums)]
+        proposals = [as_proposals(result) for result in results]
+        recalls = eval_recalls(truths, proposals, nums, thresholds, logger, use_legacy_coordinate)
+        return _recall_numbers(recalls, nums, thresholds)
     numbers: OrderedDict[str, float] = OrderedDict(mAP=0.0)
     boxes = [result[0] if isinstance(result, tuple) else result for result in results]
+    check_number_of_classes(boxes, class_names if class_names is not None else dataset)
     means = []
     for threshold in thresholds:
         say(f'\n{"-" * 15}iou_thr: {threshold}{"-" * 15}', logger)
@@ -279,6 +281,18 @@ def evaluate_as_voc(
         numbers[f'AP{round(threshold * 100):02d}'] = round(means[-1], 4)
     numbers['mAP'] = float(np.mean(means))
     return numbers
+
+
+def check_number_of_classes(boxes: Sequence[Sequence], names: str | Sequence[str] | None) -> None:
+    """Raise ``ValueError`` unless each image's boxes are a list over the data set's classes."""
+    if names is None or isinstance(names, str):
+        return
+    counts = {len(by_class) for by_class in boxes if isinstance(by_class, list | tuple)} - {len(names)}
+    if counts:
+        raise ValueError(
+            f'the results have {min(counts)} classes, the data set has {len(names)}: set num_classes of the heads, or '
+            'classes=[...] of the data set'
+        )
 
 
 def _recall_numbers(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -86,13 +87,13 @@ def write_html(
     options = ''.join(
         f'<option value="{label}">{escape(names[label])} ({count})</option>' for label, count in sorted(counts.items())
     )
-    page = PAGE
-    for key, value in dict(TITLE=escape(title), COUNT=str(len(cards)), CLASSES=options).items():
-        page = page.replace(f'{{{{{key}}}}}', value)
+    filled = dict(TITLE=escape(title), COUNT=str(len(cards)), CLASSES=options, SAMPLES='\n'.join(cards))
+    page = re.sub(r'\{\{([A-Z]+)\}\}', lambda place: filled[place[1]], PAGE)  # once: names may hold such places too
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    head, foot = page.split('{{SAMPLES}}')
-    path.write_text(head + '\n'.join(cards) + foot, encoding='utf-8')
+    part = path.with_name(f'.{path.name}.part')  # a run that is broken off leaves no half of a page
+    part.write_text(page, encoding='utf-8', errors='backslashreplace')  # file names may be no valid text
+    part.replace(path)
     return path
 
 

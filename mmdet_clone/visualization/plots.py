@@ -50,6 +50,11 @@ def save_figure(figure: Figure, path: str | os.PathLike, dpi: int = 120) -> Path
     return path
 
 
+def plain(text: str) -> str:
+    """``text`` so that matplotlib writes it as it is: dollar signs in a class's name begin no formula."""
+    return text.replace('$', r'\$')
+
+
 def file_name(text: str) -> str:
     """``text`` without what file systems take for something else (classes are called ``n/a`` or ``bow:arrow``)."""
     return re.sub(r'[^\w\-. ]', '_', text)
@@ -76,7 +81,7 @@ def matrix_figure(percent: np.ndarray, names: Sequence[str], title: str, color_t
         title: above the matrix.
         color_theme: a colour map of matplotlib.
     """
-    size = len(names)
+    size, names = len(names), [plain(name) for name in names]
     large = size > 30
     side = max((0.34 if large else 0.5) * size, 3.5)
     margin = 0.4 + 0.075 * max(map(len, names))
@@ -159,7 +164,7 @@ def _draw_curves(axes: Axes, curves: Sequence[Curve], mean: Curve | None, rank_n
         if curve not in named:
             axes.plot(curve.x, curve.y, color='silver', linewidth=0.6, zorder=1)
     for i, curve in enumerate(named):
-        _draw_curve(axes, curve, palette(i % 10), f'{curve.name}  {curve.rank:.3f}', 1.4)
+        _draw_curve(axes, curve, palette(i % 10), plain(f'{curve.name}  {curve.rank:.3f}'), 1.4)
     if len(curves) > len(named):
         axes.plot([], [], color='silver', linewidth=0.6, label=f'{len(curves) - len(named)} others')
     if mean is not None:
@@ -211,7 +216,7 @@ def error_figure(recalls: np.ndarray, precisions: np.ndarray, rules: Sequence[st
         axes.fill_between(recalls, below, precision, facecolor=color, edgecolor='black', linewidth=0.5, label=label)
         axes.plot(recalls, precision, color='black', linewidth=0.6)
         below = precision
-    _finish(axes, 'recall', 'precision', title)
+    _finish(axes, 'recall', 'precision', plain(title))
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(
         handles[::-1], labels[::-1], title='mean precision', loc='upper left', bbox_to_anchor=(1.01, 1), frameon=False,
@@ -238,7 +243,7 @@ def grouped_bars_figure(
     axes.set_xlim(-0.6, len(groups) - 0.4)
     axes.margins(y=0.15)
     axes.set_ylabel(ylabel)
-    axes.set_title(title)
+    axes.set_title(plain(title))
     if len(kinds) > 1:
         axes.legend(loc='upper left', bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)
     return figure

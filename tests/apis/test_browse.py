@@ -99,3 +99,8 @@ def test_parameters_are_shown_in_short():
 def test_steps_are_left_out_by_their_name_whatever_their_prefix():
     cfg = dict(dataset=dict(pipeline=[dict(type='mmdet.Collect', keys=[]), dict(type='Pad')]))
     assert without_steps(cfg, {'Collect'}) == dict(dataset=dict(pipeline=[dict(type='Pad')]))
+
+
+def test_an_image_without_a_person_is_shown_with_no_keypoints():
+    sample = dict(img=np.zeros((8, 8, 3), np.uint8), gt_keypoints=np.zeros((0, 17, 3), np.float32))
+    assert view_of(sample).keypoints.shape == (0, 17, 3)

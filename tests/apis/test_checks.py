@@ -11,7 +11,14 @@ from torch import nn
 
 from mmdet_clone.apis import checks, data_checks
 from mmdet_clone.apis.inference import without_pretrained
-from mmdet_clone.datasets import CocoDataset, CustomDataset, VOCDataset
+from mmdet_clone.datasets import (
+    CityscapesDataset,
+    CocoDataset,
+    ConcatDataset,
+    CustomDataset,
+    OccludedSeparatedCocoDataset,
+    VOCDataset,
+)
 
 PIPELINE = [dict(type='LoadAnnotations', with_bbox=True), dict(type='Collect', keys=['img', 'gt_bboxes', 'gt_labels'])]
 
@@ -202,3 +209,35 @@ def test_what_runs_before_training_takes_a_moment_for_a_hundred_thousand_images(
     start = time.process_time()
     data_checks.warn_of_differences(files_of('a', names), files_of('b', names[:5000]))
     assert time.process_time() - start < 3  # about 0.3 on a free core
+
+
+# ---------------------------------------------------------------------- testing
+
+
+def bare(kind: type) -> object:
+    return object.__new__(kind)
+
+
+@pytest.mark.parametrize('kind', [CustomDataset, VOCDataset, ConcatDataset])
+def test_format_only_is_refused_where_nothing_would_be_written(kind):
+    with pytest.raises(ValueError, match=f'--format-only: {kind.__name__} has no format'):
+        checks.check_formatting(bare(kind), {})
+
+
+def test_the_options_of_format_only():
+    assert checks.check_formatting(bare(CocoDataset), dict(jsonfile_prefix='x')) == 'jsonfile_prefix'
+    assert checks.check_formatting(bare(CityscapesDataset), {}) == 'txtfile_prefix'
+    with pytest.raises(ValueError, match=r"does not take 'json_prefix'\. It takes jsonfile_prefix"):
+        checks.check_formatting(bare(CocoDataset), dict(json_prefix='x'))
+
+    class Own(CocoDataset):
+        def format_results(self, results, **options):
+            return options
+
+    assert checks.check_formatting(bare(Own), dict(anything=1)) is None
+
+
+@pytest.mark.parametrize('kind', [VOCDataset, OccludedSeparatedCocoDataset])
+def test_a_measure_that_a_data_set_lacks_is_told_before_testing(kind):
+    with pytest.raises(ValueError, match='has no metric'):
+        checks.check_evaluation(bare(kind), dict(metric=['bbbox']))

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -142,3 +144,31 @@ def test_what_the_benchmark_lacks_is_told(cities, monkeypatch):
     monkeypatch.setitem(__import__('sys').modules, name, None)
     with pytest.raises(ImportError, match='pip install cityscapesscripts'):
         data.evaluate(detections(), 'cityscapes')
+
+
+def test_files_for_the_benchmark_stay_where_no_place_is_given(cities, tmp_path, capsys):
+    from mmdet_clone.apis.entry import format_results
+
+    args = SimpleNamespace(eval_options=[], work_dir=str(tmp_path / 'run'), config='c.py')
+    format_results(build(cities, test_mode=True), detections(), args)
+    written = tmp_path / 'run/results'
+    assert f'formatted results: {written}\n' in capsys.readouterr().out
+    assert len(list(written.glob('*_pred.txt'))) == 2 and len(list(written.glob('*.png'))) == 5
+
+
+def test_the_error_analysis_takes_boxes_and_masks_of_cityscapes(cities, tmp_path):
+    from mmdet_clone.apis.coco_records import from_config
+
+    root, ann = str(cities), 'annotations/instancesonly_filtered_gtFine_val.json'
+    test = dict(
+        type='CityscapesDataset',
+        ann_file=ann,
+        data_root=root,
+        img_prefix='leftImg8bit/val/',
+        pipeline=[],
+        test_mode=True,
+    )
+    (tmp_path / 'c.py').write_text(f'data = dict(test={test!r})')
+    (tmp_path / 'r.pkl').write_bytes(pickle.dumps(detections()))
+    _, found = from_config(str(tmp_path / 'c.py'), str(tmp_path / 'r.pkl'), ['bbox', 'segm'])
+    assert len(found['bbox']) == len(found['segm']) == 5

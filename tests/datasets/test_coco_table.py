@@ -64,6 +64,7 @@ def test_annotation_ids_are_filtered_as_from_dicts(awkward):
     ours, plain = CocoIndex(awkward), CocoIndex(json.loads(AWKWARD))
     for kwargs in (
         *({}, dict(imgIds=7), dict(imgIds=[7, -3, 12345]), dict(catIds=[1]), dict(iscrowd=True), dict(iscrowd=False)),
+        *(dict(imgIds=[99, 7]), dict(imgIds=[12345])),  # 99 has an annotation and is not listed
         *(dict(imgIds=[7], catIds=[9]), dict(catIds=[12345])),
     ):
         assert ours.getAnnIds(**kwargs) == plain.getAnnIds(**kwargs), kwargs
@@ -80,6 +81,16 @@ def test_what_is_set_in_an_entry_stays(awkward):
     assert coco.anns[4]['area'] == 1 and coco.anns[4]['seen'] and 'iscrowd' not in coco.imgToAnns[7][0]
     assert coco.dataset['annotations'][1]['area'] == 1 and type(coco.dataset['annotations'][1]) is dict
     assert coco.anns[4] is coco.dataset['annotations'][1]
+
+
+def test_a_note_in_an_entry_leaves_the_arrays_in_use(awkward):
+    coco = CocoIndex(awkward)
+    coco.loadImgs([7])[0]['filename'] = 'seen.jpg'
+    coco.anns[4]['note'] = 'mine'
+    for other in (coco, pickle.loads(pickle.dumps(coco)), copy.deepcopy(coco)):
+        assert other.table is not None and other.imgs[7]['filename'] == 'seen.jpg' and other.anns[4]['note'] == 'mine'
+        other.imgs[7]['width'] = 1
+        assert other.table is None and other.imgs[7] == {**coco.imgs[7], 'width': 1}
 
 
 def test_a_changed_dataset_is_indexed_anew(awkward):
@@ -118,6 +129,14 @@ def test_files_of_another_layout_are_left_to_the_general_way(old, new, tmp_path)
     path = tmp_path / 'other.json'
     path.write_text(AWKWARD.replace(old, new), encoding='utf-8')
     assert table_from_json(str(path)) is None
+
+
+def test_a_large_file_of_another_layout_is_told_with_the_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr('mmdet_clone.datasets.coco_parse.LARGE', 100)
+    path = tmp_path / 'other.json'
+    path.write_text(AWKWARD.replace('"area": 12', '"area": null'), encoding='utf-8')
+    with pytest.warns(UserWarning, match=r"other\.json' is not laid out .*area.* several times the memory"):
+        assert table_from_json(str(path)) is None
 
 
 @pytest.mark.parametrize(
@@ -195,6 +214,7 @@ def test_users_may_sort_cut_and_change_the_entries(many, write_json):
     dataset.data_infos.sort(key=lambda info: -info['id'])
     del dataset.data_infos[1:]
     assert len(dataset) == 1 and dataset[0]['img_info']['id'] == 39
+    assert type(dataset.data_infos.copy()) is list
     assert len(['one'] + dataset.data_infos + ['last']) == 3 and dataset.data_infos == list(dataset.data_infos)  # noqa: RUF005
     dataset.data_infos = [info for info in dataset.data_infos if info['id'] == 39]
     assert len(dataset.get_ann_info(0)['bboxes']) == len(dataset.get_ann_info(0)['labels'])
@@ -240,6 +260,27 @@ def test_a_users_own_index_is_used(toy, write_json):
     dataset = Mine(write_json(toy), [])
     assert len(dataset) == 2 and dataset.get_ann_info(0)['bboxes'].tolist() == [[10, 20, 40, 60]]
     assert dataset.get_cat2imgs() == {0: [0], 1: [0, 1]} and dataset.flag.tolist() == [1, 0]
+
+
+def test_mmdetections_own_loop_over_the_images_keeps_the_arrays(toy, write_json):
+    class Mine(CocoDataset):
+        CLASSES = ('cat', 'dog')
+
+        def load_annotations(self, ann_file):
+            self.coco = CocoIndex(ann_file)
+            self.cat_ids = self.coco.get_cat_ids(cat_names=self.CLASSES)
+            self.cat2label = {cat_id: label for label, cat_id in enumerate(self.cat_ids)}
+            self.img_ids = self.coco.get_img_ids()
+            infos = []
+            for i in self.img_ids:
+                info = self.coco.load_imgs([i])[0]
+                info['filename'] = info['file_name']
+                infos.append(info)
+            return infos
+
+    dataset = Mine(write_json(toy), [])
+    assert dataset.coco.table is not None and dataset.img_ids == [1, 2]
+    assert dataset.get_ann_info(0)['bboxes'].tolist() == [[10, 20, 40, 60]]
 
 
 def test_where_images_are_found_may_be_overridden(toy, write_json):

@@ -42,6 +42,15 @@ def test_reads_the_middle_format(suffix, write_json, tmp_path):
     assert len(CustomDataset(path, [], classes=CLASSES, test_mode=True)) == 2
 
 
+def test_paths_may_be_path_objects(write_json, tmp_path):
+    write_json(middle(as_lists=True), 'a.json')
+    dataset = CustomDataset(Path('a.json'), [], classes=CLASSES, data_root=tmp_path, img_prefix=tmp_path)
+    assert len(dataset) == 1 and dataset.img_prefix == str(tmp_path)
+    assert len(CustomDataset(tmp_path / 'a.json', [], classes=CLASSES)) == 1
+    with pytest.raises(FileNotFoundError, match=r"ann_file='b.json', data_root='"):
+        CustomDataset(Path('b.json'), [], classes=CLASSES, data_root=tmp_path)
+
+
 def test_boxes_without_size_go_with_their_labels_and_masks(write_json):
     infos = middle(as_lists=True)
     infos[0]['ann'].update(bboxes=[[9, 9, 9, 20], [0, 0, 30, 30]], masks=[[[1, 1, 2, 2, 3, 3]], [[4, 4, 5, 5, 6, 6]]])

@@ -88,6 +88,13 @@ def test_a_name_is_registered_once_unless_forced(pets, write_json, toy):
             register_coco_instances('CocoDataset', 'a.json', 'b', force=force)
 
 
+def test_the_classes_of_a_name_may_stand_in_a_file(pets, write_json, toy):
+    names = [category['name'] for category in toy['categories']]
+    (pets / 'names.txt').write_text('\n'.join(names))
+    register_dataset('listed', 'CocoDataset', ann_file=write_json(toy), classes=str(pets / 'names.txt'))
+    assert tuple(names) == DATASETS.get('listed').CLASSES
+
+
 def test_unknown_names_come_with_near_ones(pets):
     with pytest.raises(KeyError, match=r"'pet_s' is not in the dataset registry.*pets"):
         build_dataset(dict(type='pet_s', pipeline=[]))
@@ -160,6 +167,11 @@ def test_panoptic_segmentation_is_registered(shared):
     register_coco_panoptic('stuff', str(folder / 'panoptic_examples.json'), str(images), str(masks))
     data = build_dataset(dict(type='stuff', pipeline=[], test_mode=True))
     assert type(data).__name__ == 'CocoPanopticDataset' and len(data) == 2
+    content = json.loads((folder / 'panoptic_examples.json').read_text())
+    entry, truth = get_dataset_dicts('stuff')[0], content['annotations'][0]
+    assert entry['pan_seg_file_name'] == str(masks / truth['file_name'])
+    assert [s['id'] for s in entry['segments_info']] == [s['id'] for s in truth['segments_info']]
+    assert all('segmentation' not in item for item in entry['annotations'])
 
 
 def test_a_config_registers_by_custom_imports(write_json, toy, tmp_path, monkeypatch):

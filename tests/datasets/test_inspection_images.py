@@ -110,6 +110,10 @@ def test_the_same_bytes_under_two_names_are_found(tmp_path):
     at = {name: str(tmp_path / name) for name in 'abcde'}
     assert same_content([at['a'], at['b']], [at['c'], at['d'], at['e']]) == [(at['a'], at['c'])]
     assert same_content([at['a']], [at['a'], str(tmp_path / 'gone')]) == []
+    folders = [str(tmp_path / name) for name in 'mn']  # where an entry has no file name
+    for folder in folders:
+        Path(folder).mkdir()
+    assert same_content([at['a'], folders[0]], [folders[1], at['c']]) == [(at['a'], at['c'])]
 
 
 def test_a_limit_spreads_over_the_whole():

@@ -252,6 +252,14 @@ def test_evaluating_against_damaged_maps_names_them(make, tmp_path):
         dataset.evaluate(results(), logger='silent')
 
 
+def test_an_image_without_annotation_is_named_before_matching(make, content):
+    content['annotations'].pop()
+    with pytest.warns(UserWarning, match='1 of 2 images have no annotation'):
+        dataset = make()
+    with pytest.raises(ValueError, match="cannot evaluate 'PQ': 1 of 2 images have no annotation"):
+        dataset.evaluate(results(), logger='silent')
+
+
 def test_results_that_do_not_fit_are_refused(make):
     dataset = make()
     with pytest.raises(ValueError, match=r"the result of '1.jpg' is \(20, 40\) pixels"):

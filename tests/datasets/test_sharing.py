@@ -67,6 +67,22 @@ def test_changed_entries_are_packed_with_their_changes(write_json, toy):
     assert dataset.data_infos[0]['note'] == 'later'
 
 
+def test_entries_that_were_sorted_are_packed(write_json, toy):
+    class Sorted(CocoDataset):
+        CLASSES = ('cat', 'dog')
+
+        def load_annotations(self, ann_file):
+            infos = super().load_annotations(ann_file)
+            infos.sort(key=lambda info: info['file_name'])
+            return infos
+
+    dataset = Sorted(write_json(toy), [])
+    assert type(dataset.data_infos) is list
+    share_with_workers(dataset)
+    assert isinstance(dataset.data_infos, LazyList)
+    assert [info['file_name'] for info in dataset.data_infos] == ['high.jpg', 'wide.jpg']
+
+
 def test_proposals_are_packed(write_json, tmp_path):
     proposals = [np.full((i + 1, 5), i, dtype=np.float32) for i in range(3)]
     (tmp_path / 'proposals.pkl').write_bytes(pickle.dumps(proposals))

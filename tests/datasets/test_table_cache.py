@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import multiprocessing
 import os
+import pickle
+import zlib
 
 import pytest
 
@@ -74,8 +77,37 @@ def test_another_content_under_the_old_name_is_read_anew(folder, said, write_jso
     assert write_json(toy) == path and os.stat(path).st_size == stamp.st_size
     os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     assert content(path)[0].anns[11]['area'] == 1201
-    assert len(tables(folder)) == 1 and tables(folder) != old  # the table of the earlier content is gone
-    assert before.anns[11]['area'] == 1200  # who still maps it may go on
+    assert len(tables(folder)) == 2 and set(old) < set(tables(folder))  # it is mapped
+    assert before.anns[11]['area'] == 1200
+    del before
+    gc.collect()
+    toy['annotations'][0]['area'] = 1202
+    write_json(toy)
+    content(path)
+    assert len(tables(folder)) == 1 and tables(folder) != old  # the tables of earlier contents are gone
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_cached(folder, said, write_json, toy, monkeypatch):
+    path, key_of = write_json(toy), table_cache.content_key
+
+    def changed_after(path):
+        key = key_of(path)
+        toy['annotations'][0]['area'] = 1201
+        write_json(toy)
+        return key
+
+    monkeypatch.setattr(table_cache, 'content_key', changed_after)
+    coco, _ = content(path)
+    assert coco.anns[11]['area'] == 1201 and coco.table.path is None and tables(folder) == []
+
+
+def test_a_link_where_the_table_is_to_be_written_is_not_followed(folder, said, write_json, toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(table_cache, '_remove_leftovers', lambda *_: None)  # as where it may not remove the link
+    path, victim = write_json(toy), tmp_path / 'victim'
+    victim.write_text('mine')
+    folder.mkdir(parents=True)
+    (folder / f'{table_cache.content_key(path)}.cocotable.{os.getpid()}.part').symlink_to(victim)
+    assert content(path)[0].table.path is None and victim.read_text() == 'mine'
 
 
 def damage(path, kind):
@@ -118,6 +150,42 @@ def test_what_is_not_whole_is_not_used_and_made_anew(kind, told, folder, said, n
     assert level == logging.WARNING and told in message and 'made anew' in message and 'cached' in made
     no_parsing()
     assert content(path)[1] == expected
+
+
+def forge(path, change):
+    """Another header, with the right checksum."""
+    start, whole = table_cache._START, path.read_bytes()
+    magic, _, length = start.unpack(whole[: start.size])
+    header = json.loads(whole[start.size : start.size + length])
+    change(header)
+    rest = json.dumps(header).encode().ljust(length) + whole[start.size + length :]
+    path.write_bytes(start.pack(magic, zlib.crc32(rest), length) + rest)
+
+
+@pytest.mark.parametrize(
+    'change, told',
+    [
+        (lambda header: header['arrays']['boxes'].update(dtype='O', shape=[1]), 'not those of a table'),
+        (lambda header: header['arrays'].pop('boxes'), 'not those of a table'),
+        (lambda header: header.update(arrays=None), 'not those of a table'),
+        (lambda header: header.pop('key'), 'another annotation file'),
+        (lambda header: header.pop('format'), 'format None'),
+    ],
+)
+def test_a_table_that_someone_else_put_together_is_not_used(change, told, folder, said, write_json, toy):
+    path = write_json(toy)
+    _, expected = content(path)
+    forge(tables(folder)[0], change)
+    said.clear()
+    assert content(path)[1] == expected
+    assert told in said[0][1] and 'made anew' in said[0][1]
+
+
+def test_a_table_whose_file_was_removed_travels_whole(folder, said, write_json, toy):
+    coco, (_, expected, _) = content(write_json(toy))
+    assert dict(pickle.loads(pickle.dumps(coco)).anns) == expected
+    tables(folder)[0].unlink()
+    assert dict(pickle.loads(pickle.dumps(coco)).anns) == expected
 
 
 def test_a_folder_that_cannot_be_made(folder, said, write_json, toy):

@@ -185,6 +185,35 @@ def test_all_measures_in_one_call(toy_dataset, capsys):
     assert out.count('Average') == 3 * 12 and out.count('| category | AP ') == 2 * 2  # two classes beside each other
 
 
+def test_two_measures_of_proposals_in_one_call_are_both_written(toy_dataset, capsys):
+    results = [[CAT, NONE], [CAT, NONE]]  # the dog is missed
+    numbers = toy_dataset.evaluate(results, ['proposal', 'proposal_fast'])
+    out = capsys.readouterr().out
+    assert numbers['AR@100'] == pytest.approx(2 / 3) and 'those of proposal_fast returned' in out
+    assert out.count('0.6667') == 3 + 3 and 'Evaluating proposal...' in out and 'Evaluating proposal_fast...' in out
+    assert 'those of' not in (toy_dataset.evaluate(results, 'proposal') and capsys.readouterr().out)
+
+
+def test_annotations_without_an_object_are_told(toy_dataset, capsys):
+    toy_dataset.coco.imgToAnns = {}
+    assert toy_dataset.evaluate([[CAT, DOG], [CAT, NONE]])['bbox_mAP'] == -1
+    assert 'The annotations hold no object of the classes: every bbox number is -1' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('images, categories', [(('a', 'b'), (1, 2)), (('012', '12'), (1, 2)), ((1, 2), ('x', 'y'))])
+def test_ids_may_be_names(images, categories):
+    """Image 1 and its box are right, image 2 is missed: half of the recall."""
+    truth = dict(
+        images=[dict(id=i, width=100, height=100) for i in images],
+        annotations=[dict(id=1, image_id=i, category_id=categories[0], bbox=[10, 10, 40, 40]) for i in images],
+        categories=[dict(id=i, name=str(i)) for i in categories],
+    )
+    found = [dict(image_id=images[0], category_id=categories[0], bbox=[10, 10, 40, 40], score=0.9)]
+    for backend in BACKENDS:
+        scores = coco_eval(truth, found, backend=backend)
+        assert scores.ar() == 0.5 and scores.ap_of_category(categories[0]) == pytest.approx(51 / 101)
+
+
 def test_items_thresholds_and_limits_can_be_chosen(toy_dataset):
     near = np.array([[10, 10, 50, 40, 0.9]], dtype=np.float32)  # overlap .75
     results = [[near, DOG], [near, NONE]]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mmdet_clone.evaluation import average_precision, bbox_overlaps, eval_map, get_classes
+from mmdet_clone.evaluation.voc_map import evaluate_as_voc
 
 NONE = np.zeros((0, 5))
 
@@ -112,3 +113,20 @@ def test_class_names_by_data_set():
     assert len(get_classes('coco')) == 80 and get_classes('voc')[0] == 'aeroplane'
     with pytest.raises(ValueError, match='known: coco'):
         get_classes('imagenet')
+
+
+ONE_OBJECT = [dict(bboxes=np.array([[10, 10, 50, 50]]), labels=np.array([1]))]
+FOUND = [[np.zeros((0, 5)), np.array([[0, 0, 9, 9, 0.9], [10, 10, 50, 50, 0.8]])]]
+
+
+def test_recall_takes_the_results_of_a_detector_and_one_limit():
+    numbers = evaluate_as_voc(FOUND, ONE_OBJECT, ('a', 'b'), 'recall', 'silent', proposal_nums=2)
+    assert numbers == {'recall@2@0.5': 1.0}
+    assert evaluate_as_voc(FOUND, ONE_OBJECT, ('a', 'b'), 'recall', 'silent', (1,)) == {'recall@1@0.5': 0.0}
+
+
+def test_results_of_another_number_of_classes_are_refused():
+    with pytest.raises(ValueError, match='the results have 2 classes, the data set has 3: set num_classes'):
+        evaluate_as_voc(FOUND, ONE_OBJECT, ('a', 'b', 'c'), logger='silent')
+    with pytest.raises(ValueError, match='2 classes, the data set has 3'):
+        evaluate_as_voc(FOUND, ONE_OBJECT, 'voc07', logger='silent', class_names=('a', 'b', 'c'))

@@ -84,6 +84,7 @@ def test_yolo_lists_of_images_and_paths_beside_the_yaml_are_followed(yolo, site)
         ('0 0.5 0.5', 'line 1: expected "class x y width height"'),
         ('0 0.5 half 0.1 0.1', 'line 1: could not convert'),
         ('0 50 25 20 20', 'are these pixels'),
+        ('0 nan 0.5 0.1 0.1', 'line 1: .* a number that is not finite'),
     ],
 )
 def test_a_wrong_yolo_line_is_named_and_nothing_is_written(yolo, site, line, message):
@@ -147,6 +148,7 @@ def test_csv_without_a_first_line_of_names_is_read_in_order(csv2coco, tmp_path, 
         ('a.jpg,1,2,3,x,dog,9,9', 'line 1: could not convert'),
         ('a.jpg,1,2,3,4,dog', 'does not give the size of a.jpg'),
         ('a.jpg,1,2,3,4,,9,9', 'the box has no class'),
+        ('a.jpg,1,2,nan,4,dog,9,9', 'line 1: the box has a number that is not finite'),
         ('x1,y1,x2,y2\n1,2,3,4', 'lacks the columns filename, class'),
         ('a.jpg,1,2,3,4,dog,9,9\na.jpg,1,2,3,4,dog,8,9', 'line 2: a.jpg is .8, 9. here and .9, 9. before'),
     ],

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def test_polygons_are_painted_as_cityscapes_paints_them(convert, streets):
         assert np.array_equal(mask_api.decode(ann['segmentation']), ids == value)
 
 
-def test_what_is_missing_is_named(convert, streets, tmp_path):
+def test_what_is_missing_is_named(convert, streets):
     (streets / f'gtFine/train/aachen/{NAME}_gtFine_polygons.json').unlink()
     with pytest.raises(SystemExit, match=r'neither .*instanceIds.png nor .*polygons.json'):
         convert([str(streets)])
@@ -91,3 +92,13 @@ def test_what_is_missing_is_named(convert, streets, tmp_path):
     with pytest.raises(SystemExit, match=r'no .*_leftImg8bit.png in'):
         convert([str(streets)])
     assert not (streets / 'annotations').exists()
+
+
+def test_what_is_missing_ends_several_processes_too(load_tool, monkeypatch, streets):
+    tool = load_tool('dataset_converters/cityscapes')
+    monkeypatch.setitem(sys.modules, tool.__name__, tool)  # as the processes look for it
+    tool.main([str(streets), '--nproc', '2'])
+    assert len(result(streets)['annotations']) == 3
+    (streets / f'gtFine/train/aachen/{NAME}_gtFine_polygons.json').write_text('{')
+    with pytest.raises(SystemExit, match=r'polygons.json is not valid JSON'):
+        tool.main([str(streets), '--nproc', '2'])

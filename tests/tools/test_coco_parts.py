@@ -81,7 +81,11 @@ def test_splits_that_cannot_be_are_refused(split, whole, tmp_path, capsys):
     with pytest.raises(SystemExit, match='would hold none'):
         split([str(whole), '--out-dir', str(tmp_path / 'x'), '--labeled-percent', '1'])
     assert not (tmp_path / 'x').exists()
-    for options, message in ((['--val-percent', '0'], 'between 0 and 100'), (['--kfold', '1'], '2 or more')):
+    for options, message in (
+        (['--val-percent', '0'], 'between 0 and 100'),
+        (['--kfold', '1'], '2 or more'),
+        (['--fold', '0'], '--fold must be 1 or more'),
+    ):
         with pytest.raises(SystemExit):
             split([str(whole), *options])
         assert message in capsys.readouterr().err
@@ -113,6 +117,12 @@ def test_a_subset_by_size_of_objects_and_images(take, whole, tmp_path):
     assert len(read(out)['images']) == 10
     take([str(whole), '-o', str(out), '--number', '5'])
     assert len(ids(out)) == 5
+    content = read(whole)
+    for ann in content['annotations']:
+        del ann['bbox']  # masks alone
+    whole.write_text(json.dumps(content))
+    take([str(whole), '-o', str(out), '--max-area', '300'])
+    assert len(ids(out)) == 3
 
 
 def test_a_subset_that_cannot_be_is_refused(take, whole, tmp_path, capsys):

@@ -55,6 +55,9 @@ def test_browse_needs_somewhere_to_show(load_tool, monkeypatch, tiny, capsys):
     with pytest.raises(SystemExit):
         run_main(monkeypatch, load_tool('misc/browse_dataset'), tiny.config, '--not-show')
     assert '--output-dir' in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run_main(monkeypatch, load_tool('misc/browse_dataset'), tiny.config, '--number', '0')
+    assert '--number must be 1 or more' in capsys.readouterr().err
 
 
 def test_flops_of_a_convolution_are_its_multiply_adds(load_tool):

@@ -65,3 +65,11 @@ def test_the_page_holds_boxes_masks_keypoints_and_ignored_boxes(tmp_path):
 def test_a_page_without_objects_can_be_written(tmp_path):
     view = SampleView('a.jpg', GREEN.astype(np.float32), np.zeros((0, 4)), np.zeros(0, int))
     assert '<article data-labels=""' in write_html(tmp_path / 'p.html', [view], None).read_text(encoding='utf-8')
+
+
+def test_names_of_any_characters_leave_the_page_whole(tmp_path):
+    view = SampleView('\udcff</script>.jpg', np.zeros((9, 9, 3), np.uint8), np.float32([[1, 1, 5, 5]]), np.array([0]))
+    html = write_html(tmp_path / 'p.html', [view], ['{{SAMPLES}}</script>"']).read_text(encoding='utf-8')
+    assert html.count('</script>') == 1 and html.count('<article') == 1
+    assert html.count('{{SAMPLES}}&lt;/script&gt;&quot;') == 2  # in the list of classes and on the box
+    assert [path.name for path in tmp_path.iterdir()] == ['p.html']

@@ -96,3 +96,16 @@ def test_overlay_draws_both_in_one_picture():
     picture = comparison(img, truth, found, ['cup'], heading='an image', overlay=True)[-480:]
     assert picture.shape == (480, 480, 3)
     assert picture[200, 50].tolist() == [0, 255, 0] and picture[200, 350].tolist() == [0, 0, 255]
+
+
+def test_dollar_signs_in_the_names_of_classes_are_no_formula(tmp_path):
+    name = r'US$ \x{ $'
+    curve = Curve(name, np.linspace(0, 1, 5), np.ones(5), 1.0)
+    figures = [
+        matrix_figure(np.eye(2) * 100, [name, 'b'], 'title'),
+        f1_figure([curve], None, 'title'),
+        error_figure(np.linspace(0, 1, 5), np.ones((7, 5)), list('abcdefg'), f'bbox-{name}-all'),
+        grouped_bars_figure(np.ones((1, 1)), ['all'], ['objects'], 'AP', f'bbox-{name}'),
+    ]
+    for i, figure in enumerate(figures):
+        assert save_figure(figure, tmp_path / f'{i}.png', dpi=30).stat().st_size > 1000

@@ -108,6 +108,8 @@ def plot_curve(args: argparse.Namespace) -> None:
             by_epoch.add(not trained)
             plt.plot(*zip(*points), marker=None if trained else 'o', linewidth=1, label=next(names))
     plt.xlabel('epoch' if by_epoch == {True} else 'iteration')
+    if len(args.keys) == 1:
+        plt.ylabel(args.keys[0])
     plt.legend()
     if args.title:
         plt.title(args.title)

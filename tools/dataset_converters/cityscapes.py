@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from multiprocessing import Pool
 from pathlib import Path
@@ -59,7 +59,7 @@ def convert_image(image: Path, root: Path, img_dir: str, gt_dir: str, split: str
     width, height = image_size(str(image))
     ids = instance_ids(folder / f'{stem}_{gt_dir}', (width, height))
     if ids.shape != (height, width):
-        raise SystemExit(f'{image} is {width}x{height}, its annotation {ids.shape[1]}x{ids.shape[0]}')
+        raise ValueError(f'{image} is {width}x{height}, its annotation {ids.shape[1]}x{ids.shape[0]}')
     name = image.relative_to(root / img_dir / split).as_posix()
     segm = f'{image.parent.name}/{stem}_{gt_dir}_labelIds.png'
     return dict(file_name=name, width=width, height=height, segm_file=segm), objects_of(ids)
@@ -74,8 +74,11 @@ def instance_ids(prefix: Path, size: tuple[int, int]) -> np.ndarray:
         with Image.open(png) as image:
             return np.array(image, dtype=np.int32)
     if not polygons.is_file():
-        raise SystemExit(f'{prefix.parent} has neither {png.name} nor {polygons.name}')
-    return draw_polygons(json.loads(polygons.read_bytes()), size)
+        raise FileNotFoundError(f'{prefix.parent} has neither {png.name} nor {polygons.name}')
+    try:
+        return draw_polygons(json.loads(polygons.read_bytes()), size)
+    except json.JSONDecodeError as error:
+        raise ValueError(f'{polygons} is not valid JSON: {error}') from error
 
 
 def draw_polygons(annotation: dict, size: tuple[int, int]) -> np.ndarray:
@@ -120,14 +123,20 @@ def objects_of(ids: np.ndarray) -> list[dict]:
     return found
 
 
+def convert_all(one: Callable, images: Sequence[Path], nproc: int, description: str) -> list:
+    if nproc < 2:
+        return [one(image) for image in track(images, description=description)]
+    with Pool(nproc) as pool:
+        return list(track(pool.imap(one, images, chunksize=8), description=description, total=len(images)))
+
+
 def convert_split(args: argparse.Namespace, split: str, images: Sequence[Path]) -> dict[str, Any]:
     root = args.cityscapes_path
     one = partial(convert_image, root=root, img_dir=args.img_dir, gt_dir=args.gt_dir, split=split)
-    if args.nproc > 1:
-        with Pool(args.nproc) as pool:
-            entries = list(track(pool.imap(one, images, chunksize=8), description=split, total=len(images)))
-    else:
-        entries = [one(image) for image in track(images, description=split)]
+    try:
+        entries = convert_all(one, images, args.nproc, split)
+    except (OSError, ValueError) as error:  # only here: a worker that ends with SystemExit leaves its pool waiting
+        raise SystemExit(str(error)) from error
     content: dict[str, Any] = dict(images=[], annotations=[])
     for image_id, (image, objects) in enumerate(entries):
         content['images'].append(dict(id=image_id, **image))

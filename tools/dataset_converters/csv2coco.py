@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,6 +90,8 @@ def read_row(number: int, row: Sequence[str], columns: dict[str, int], path: Pat
     except (ValueError, IndexError, KeyError) as error:
         wanted = ','.join(COLUMNS[:6])
         raise SystemExit(f'{path}, line {number}: {error}; expected {wanted}[,width,height], got {row}') from error
+    if box is not None and not all(map(math.isfinite, box)):
+        raise SystemExit(f'{path}, line {number}: the box has a number that is not finite: {row}')
     if box is not None and not name:
         raise SystemExit(f'{path}, line {number}: the box has no class: {row}')
     return Row(number, cells['filename'], box, name, size)

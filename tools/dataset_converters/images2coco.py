@@ -13,6 +13,7 @@ from rich.progress import track
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from _coco_json import write_json
 
+from mmdet_clone.apis.errors import clear_errors
 from mmdet_clone.datasets.image_files import image_size
 
 
@@ -72,4 +73,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with clear_errors():
+        main()

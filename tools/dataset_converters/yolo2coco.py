@@ -13,6 +13,7 @@ File names in the json are relative to the folder given.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -132,6 +133,8 @@ def read_shapes(path: Path, num_classes: int) -> Iterator[Shape]:
             values = [float(value) for value in line.split()]
         except ValueError as error:
             raise SystemExit(f'{path}, line {number}: {error}') from error
+        if not all(map(math.isfinite, values)):
+            raise SystemExit(f'{path}, line {number}: {line.strip()!r} holds a number that is not finite')
         label, numbers = int(values[0]), values[1:]
         if label != values[0] or not 0 <= label < num_classes:
             raise SystemExit(f'{path}, line {number}: class {values[0]:g}, but the classes are 0 to {num_classes - 1}')

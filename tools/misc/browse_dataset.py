@@ -37,6 +37,8 @@ def parse_args() -> argparse.Namespace:
     )
     add_config_options(parser)
     args = parser.parse_args()
+    if args.number is not None and args.number < 1:
+        parser.error(f'--number must be 1 or more, got {args.number}')
     if args.not_show and not args.output_dir and not args.html:
         parser.error('nothing to do: --not-show needs --output-dir DIR or --html FILE')
     if args.html and args.output_dir:

@@ -43,6 +43,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error(f'percentages lie between 0 and 100, got {", ".join(f"{p:g}" for p in percents)}')
     if args.kfold is not None and args.kfold < 2:
         parser.error(f'--kfold must be 2 or more, got {args.kfold}')
+    if args.fold < 1:
+        parser.error(f'--fold must be 1 or more, got {args.fold}')
     args.ann_file = args.ann_file or args.data_root / 'annotations' / 'instances_train2017.json'
     args.out_dir = args.out_dir or args.data_root / 'semi_anns'
     return args

@@ -54,7 +54,7 @@ def chosen_categories(content: dict, names: Sequence[str] | None, source: Path) 
 
 
 def keeps_object(ann: dict, category_ids: set, image_ids: set, args: argparse.Namespace) -> bool:
-    area = ann.get('area', ann['bbox'][2] * ann['bbox'][3])
+    area = ann['area'] if 'area' in ann else ann['bbox'][2] * ann['bbox'][3]
     return (
         ann['category_id'] in category_ids
         and ann['image_id'] in image_ids

@@ -12,6 +12,7 @@ from mmdet_clone.datasets.pipelines.base import (
     Transform,
     bbox_fields,
     clip_boxes,
+    img_fields,
     keep_instances,
     mask_fields,
     seg_fields,
@@ -97,7 +98,10 @@ class RandomAffine(Transform):
 
     def apply(self, results: dict, params: AffineParams) -> dict:
         size = params.size[::-1]
-        results['img'] = cv2.warpPerspective(results['img'], params.matrix, dsize=size, borderValue=self.border_val)
+        for key in img_fields(results):
+            img = results[key]
+            moved = cv2.warpPerspective(img, params.matrix, dsize=size, borderValue=self.border_val)
+            results[key] = moved.reshape(*params.size, *img.shape[2:])  # OpenCV drops a single channel
         set_img_shape(results)
         for key in mask_fields(results):
             results[key] = results[key].warp_affine(params.matrix, params.size)

@@ -10,6 +10,9 @@ import mmcv
 import numpy as np
 
 from mmdet_clone.datasets.pipelines.base import Transform, img_fields
+from mmdet_clone.datasets.pipelines.formatting import DefaultFormatBundle, ImageToTensor
+from mmdet_clone.datasets.pipelines.pad import Pad
+from mmdet_clone.datasets.pipelines.resize import SegRescale
 from mmdet_clone.registry import PIPELINES
 
 
@@ -28,6 +31,16 @@ class Normalize(Transform):
         self.std = np.array(std, dtype=np.float32)
         self.to_rgb = to_rgb
         self._tables: np.ndarray | None = None
+        self._channels_apart = False
+
+    def precede(self, steps: Sequence[object]) -> None:
+        """Learn what follows in the pipeline: channels may lie apart in memory where only our own steps see it.
+
+        To a step of someone else's, which may draw into the image in place, channels must lie side by side.
+        """
+        kinds = (type(step) for step in steps)
+        first = next((kind for kind in kinds if kind not in (Pad, SegRescale)), None)
+        self._channels_apart = first in (DefaultFormatBundle, ImageToTensor)
 
     def apply(self, results: dict, params: None) -> dict:
         for key in img_fields(results):
@@ -54,7 +67,7 @@ class Normalize(Transform):
     def _looked_up(self, img: np.ndarray) -> np.ndarray:
         """A uint8 image by a table of what each of its 256 values becomes: the same numbers in one pass.
 
-        Channel after channel lies in memory, as the model's tensor will: ``DefaultFormatBundle`` need not copy.
+        Right before formatting, channel after channel lies in memory, as the model's tensor will: no further copy.
         """
         if self._tables is None:
             values = np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(256, 1, 3)
@@ -63,7 +76,7 @@ class Normalize(Transform):
         planes = np.empty((3, *img.shape[:2]), dtype=np.float32)
         for plane, channel, table in zip(planes, channels[::-1] if self.to_rgb else channels, self._tables):
             cv2.LUT(channel, table, dst=plane)
-        return planes.transpose(1, 2, 0)
+        return planes.transpose(1, 2, 0) if self._channels_apart else cv2.merge(list(planes))
 
 
 @PIPELINES.register_module()

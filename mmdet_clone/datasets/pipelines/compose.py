@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from mmdet_clone.datasets.pipelines.color import Normalize
 from mmdet_clone.registry import PIPELINES
 
 
@@ -19,6 +20,9 @@ class Compose:
         if not isinstance(transforms, list | tuple):
             raise TypeError(f'a pipeline is a list of steps, got {type(transforms).__name__}: {transforms!r}')
         self.transforms = [_step(transform, i) for i, transform in enumerate(transforms)]
+        for i, step in enumerate(self.transforms):
+            if isinstance(step, Normalize):
+                step.precede(self.transforms[i + 1 :])
 
     def __call__(self, data: dict) -> dict | None:
         for transform in self.transforms:

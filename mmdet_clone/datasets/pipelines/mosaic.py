@@ -117,7 +117,7 @@ def resize_into(img: np.ndarray, scale: tuple[int, int]) -> tuple[np.ndarray, fl
     """``img`` as large as fits into ``scale`` (height, width) in its aspect ratio, and by what it was multiplied."""
     h, w = img.shape[:2]
     ratio = min(scale[0] / h, scale[1] / w)
-    return mmcv.imresize(img, (int(w * ratio), int(h * ratio))), ratio
+    return mmcv.imresize(img, (max(int(w * ratio), 1), max(int(h * ratio), 1))), ratio
 
 
 def paste(canvas: np.ndarray, patch: np.ndarray, left: int, top: int) -> None:

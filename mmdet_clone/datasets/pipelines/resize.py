@@ -129,8 +129,9 @@ class Resize(Transform):
         return results
 
     def _resized(self, img: np.ndarray, scale: Scale, interpolation: str) -> np.ndarray:
-        resize = mmcv.imrescale if self.keep_ratio else mmcv.imresize
-        resized = resize(img, tuple(scale), interpolation=interpolation, backend=self.backend)
+        size = mmcv.rescale_size(img.shape[1::-1], tuple(scale)) if self.keep_ratio else scale
+        size = tuple(max(edge, 1) for edge in size)  # of a panorama a pixel's height is left
+        resized = mmcv.imresize(img, size, interpolation=interpolation, backend=self.backend)
         return resized.reshape(*resized.shape[:2], *img.shape[2:])  # OpenCV drops a single channel
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as F
 
-from mmdet_clone.datasets.pipelines import CutOut, Normalize, PhotoMetricDistortion
+from mmdet_clone.datasets.pipelines import Compose, CutOut, Normalize, PhotoMetricDistortion
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 
@@ -95,3 +95,21 @@ def test_cutout_needs_one_kind_of_size():
     for args in ({}, dict(cutout_shape=(1, 1), cutout_ratio=(0.1, 0.1))):
         with pytest.raises(ValueError, match='exactly one of cutout_shape and cutout_ratio'):
             CutOut(n_holes=1, **args)
+
+
+def test_a_step_of_ones_own_may_draw_into_the_normalised_image(rng):
+    """OpenCV draws only where channels lie side by side in memory."""
+
+    def draw(results):
+        cv2.rectangle(results['img'], (1, 1), (3, 4), (9, 9, 9), -1)
+        return results
+
+    normalize, bundle = dict(type='Normalize', mean=MEAN, std=STD), dict(type='DefaultFormatBundle')
+    img = rng.integers(0, 255, (5, 7, 3), dtype=np.uint8)
+    plain = Compose([normalize, dict(type='Pad', size_divisor=8), bundle])(dict(img=img))['img']
+    drawn = Compose([normalize, draw, dict(type='Pad', size_divisor=8), bundle])(dict(img=img))['img']
+    assert plain.is_contiguous() and drawn.is_contiguous() and plain.shape == drawn.shape == (3, 8, 8)
+    assert (drawn[:, 1:5, 1:4] == 9).all()
+    drawn[:, 1:5, 1:4] = plain[:, 1:5, 1:4]
+    assert torch.equal(drawn, plain)
+    draw(Compose([normalize])(dict(img=img)))

@@ -308,3 +308,23 @@ def test_flip_refuses_what_is_no_probability_or_direction():
         RandomFlip(flip_ratio=0.5, direction='sideways')
     with pytest.raises(ValueError, match='needs flip_ratio'):
         RandomFlip()(dict(img=np.zeros((4, 4, 3))))
+
+
+@pytest.mark.parametrize('step', [dict(type='Resize', img_scale=(640, 480)), dict(type='Mosaic', img_scale=(64, 64))])
+def test_a_strip_of_pixels_keeps_a_pixel_of_height(step):
+    def strip():
+        boxes = np.float32([[0, 0, 900, 1]])
+        return dict(img=np.full((1, 3000, 3), 7, np.uint8), gt_bboxes=boxes, bbox_fields=['gt_bboxes'])
+
+    results = PIPELINES.build(step)(dict(strip(), mix_results=[strip() for _ in range(3)]))
+    assert (results['img'] == 7).any() and results['gt_bboxes'].shape[1] == 4
+    if step['type'] == 'Resize':
+        assert results['img'].shape == (1, 640, 3)
+
+
+def test_random_affine_moves_every_image_alike_and_keeps_a_single_channel():
+    img = np.arange(40 * 60, dtype=np.uint8).reshape(40, 60, 1)
+    sample = dict(img=img, depth=img.copy(), img_fields=['img', 'depth'])
+    results = PIPELINES.build(dict(type='RandomAffine'))(sample)
+    assert results['img'].shape == results['img_shape'] == (40, 60, 1)
+    assert (results['img'] == results['depth']).all() and (results['img'] != img).any()
