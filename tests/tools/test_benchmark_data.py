@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import sys
 
 import pytest
@@ -29,6 +30,11 @@ def test_both_ways_are_measured_and_compared(output):
     assert set(report['annotations']) == {'cold', 'pycocotools'}
     assert all(found['load_s'] > 0 and found['first_batch_s'] > 0 for found in report['annotations'].values())
     assert sum(report['pipeline']['shares'].values()) == pytest.approx(1)
+
+
+def test_what_is_too_small_to_be_measured_has_no_ratio(load_tool):
+    tool = load_tool('analysis_tools/benchmark_data')
+    assert tool.ratio(3, 2) == 1.5 and math.isnan(tool.ratio(1, 0)) and math.isnan(tool.ratio(1, -0.1))
 
 
 def test_the_generated_file_is_of_cocos_kind(output):

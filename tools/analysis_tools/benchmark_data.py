@@ -136,7 +136,7 @@ def measure(kind: str, path: str, workers: int) -> dict:
     found['worker_growth_mb'] = (sum(ends) - sum(starts)) / workers
     mapped = getattr(getattr(dataset.coco, 'table', None), 'path', None)
     found['held_mb'] = found['parent_private_mb'] + (os.path.getsize(mapped) / _MB if mapped else 0)
-    found['worker_growth_percent'] = 100 * found['worker_growth_mb'] / found['held_mb']
+    found['worker_growth_percent'] = 100 * ratio(found['worker_growth_mb'], found['held_mb'])
     return found
 
 
@@ -225,7 +225,7 @@ def time_pipeline(args: argparse.Namespace) -> dict:
         _run(sample, steps, spent)
     total = sum(spent.values())
     return dict(
-        worker_images_per_second=1 / seconds_in_worker(samples, steps),
+        worker_images_per_second=ratio(1, seconds_in_worker(samples, steps)),
         samples=len(samples),
         with_mask=args.with_mask,
         images_per_second=len(samples) / total,
@@ -351,14 +351,19 @@ def print_annotations(report: dict) -> None:
         print(table(['beside pycocotools', *map(KINDS.get, ratios)], values))
 
 
+def ratio(value: float, base: float) -> float:
+    """NaN for what is too small to be measured: memory is given out by pages, CPU time by ticks."""
+    return value / base if base > 0 else float('nan')
+
+
 def ratios_to(peer: dict, ours: dict) -> dict[str, str]:
     return {
-        'load': f'{peer["load_s"] / ours["load_s"]:.1f} times faster',
-        'load, CPU time': f'{peer["load_cpu_s"] / ours["load_cpu_s"]:.1f} times less',
-        'first batch': f'{peer["first_batch_s"] / ours["first_batch_s"]:.1f} times faster',
-        'the annotations': f'{ours["held_mb"] / peer["held_mb"]:.3f} of it',
-        'parent memory': f'{ours["parent_proportional_mb"] / peer["parent_proportional_mb"]:.3f} of it',
-        'memory of all': f'{ours["total_mb"] / peer["total_mb"]:.3f} of it',
+        'load': f'{ratio(peer["load_s"], ours["load_s"]):.1f} times faster',
+        'load, CPU time': f'{ratio(peer["load_cpu_s"], ours["load_cpu_s"]):.1f} times less',
+        'first batch': f'{ratio(peer["first_batch_s"], ours["first_batch_s"]):.1f} times faster',
+        'the annotations': f'{ratio(ours["held_mb"], peer["held_mb"]):.3f} of it',
+        'parent memory': f'{ratio(ours["parent_proportional_mb"], peer["parent_proportional_mb"]):.3f} of it',
+        'memory of all': f'{ratio(ours["total_mb"], peer["total_mb"]):.3f} of it',
     }
 
 
